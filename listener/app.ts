@@ -1,0 +1,158 @@
+import type { Abi, EventArguments, EventNames } from "./chain/abi.ts";
+import { type Arguments, compileEvents, type EventDecoder } from "./chain/events.ts";
+import type { Rpc } from "./chain/rpc.ts";
+import type { BlockRef, Hex } from "./chain/types.ts";
+import type { Migration, Sql, Tx } from "./db.ts";
+import { SluiceError } from "./errors.ts";
+
+/** The contracts of an application: a name for each, and its ABI. */
+export type Contracts = Record<string, Abi>;
+
+/** `Token.Transfer` and so on, for every event of every contract. */
+export type EventName<C extends Contracts = Contracts> = { [K in keyof C & string]: `${K}.${EventNames<C[K]>}` }[keyof C & string];
+
+/**
+ * An event of the journal. `id` names it to the outside; `position` is its place in the journal, contiguous per chain.
+ * Amounts are bigint in the smallest unit, addresses lower-case hex, times in seconds.
+ */
+export type JournalEvent<Name extends string = string, Args = Arguments> = {
+  id: string;
+  chainId: number;
+  position: number;
+  contract: string;
+  address: Hex;
+  /** `Token.Transfer`. */
+  event: Name;
+  arguments: Args;
+  block: BlockRef & { timestamp: number };
+  transactionHash: Hex;
+  logIndex: number;
+};
+
+/** The event of that name, or the union of those of several names, with the arguments of its ABI. */
+export type EventOf<C extends Contracts, Name extends string> = Name extends `${infer K extends keyof C & string}.${infer E}`
+  ? JournalEvent<Name, EventArguments<C[K], E>>
+  : never;
+
+/** What a projection's check may use: one moment of the database, the chain at the tip, and a place for what differs. */
+export type AuditContext = {
+  tx: Tx;
+  chainId: number;
+  rpc: Rpc;
+  tip: BlockRef;
+  /** Addresses of the application's contracts by name. */
+  contracts: Record<string, Hex>;
+  failed(failure: { invariant: string; what: string; expected: unknown; found: unknown }): void;
+};
+
+/**
+ * State that follows the head. `apply` and `revert` are inverse, each in the transaction that marks its delivery done, on
+ * a batch of events in order. Deliveries run concurrently unless the route asks for order, so what `apply` does must
+ * commute with itself on other events.
+ *
+ * `migrations` create its tables in order, forward only, each run once; `tables` names them, so that a rebuild can empty
+ * them and an audit can compare them with a recomputation. Every table has a column `chain_id`.
+ */
+export type Projection<E extends JournalEvent = JournalEvent> = {
+  name: string;
+  tables: readonly string[];
+  migrations: readonly string[];
+  apply(tx: Tx, events: readonly E[]): Promise<void>;
+  revert(tx: Tx, events: readonly E[]): Promise<void>;
+  /** Holds the tables against the chain itself. Gives, per invariant, how many things it compared. */
+  audit?(context: AuditContext): Promise<Record<string, number>>;
+};
+
+/**
+ * An effect that nothing can undo: it waits for finality, gets one event per job, and runs at least once. `key` is the
+ * same at every try, so that whoever receives the effect can drop a repetition.
+ */
+export type Task<E extends JournalEvent = JournalEvent> = {
+  name: string;
+  run(event: E, context: { key: string; attempt: number; signal: AbortSignal; sql: Sql }): Promise<void>;
+};
+
+type RouteBase = {
+  queue: string;
+  events: readonly string[];
+  /** Deliveries of one queue that one worker process runs at a time; 4 unless told. */
+  concurrency?: number;
+  /** Failed attempts after which a delivery becomes a dead letter; 20 unless told. */
+  attempts?: number;
+  /** Deliveries whose events have the same key run one after another, in the order of the chain. */
+  orderBy?: (event: JournalEvent<string, never>) => string;
+};
+
+/** Which events feed which queue. A projection follows the head; a task waits for finality: the types leave no third way. */
+export type Route = RouteBase & ({ projection: Projection<never>; batch?: number; task?: never } | { task: Task<never>; projection?: never });
+
+/** A route in the form that the core works with: defaults filled in, names checked. */
+export type CompiledRoute = {
+  queue: string;
+  events: ReadonlySet<string>;
+  follows: "head" | "finality";
+  batch: number;
+  concurrency: number;
+  attempts: number;
+  orderBy: ((event: JournalEvent) => string) | undefined;
+  projection: Projection | undefined;
+  task: Task | undefined;
+};
+
+export type App = {
+  contracts: ReadonlyMap<string, readonly EventDecoder[]>;
+  routes: readonly CompiledRoute[];
+  projections: readonly Projection[];
+  migrations: readonly Migration[];
+  decoderOf(contract: string, name: string): EventDecoder | undefined;
+};
+
+const QUEUE_NAME = /^[a-z][a-z0-9-]{0,40}$/;
+const MAX_BATCH = 1_000;
+
+/**
+ * An application as data: contracts, and routes from their events to queues.
+ *
+ * @throws SluiceError that names every route that cannot work: unknown event, doubled or malformed queue name, bad batch
+ */
+export function defineApp(definition: { contracts: Contracts; routes: readonly Route[] }): App {
+  const contracts = new Map(Object.entries(definition.contracts).map(([name, abi]) => [name, compileEvents(abi as never)]));
+  const names = new Set([...contracts].flatMap(([contract, decoders]) => decoders.map(({ name }) => `${contract}.${name}`)));
+  const problems: string[] = [];
+  const queues = new Set<string>();
+  for (const { queue, events, ...route } of definition.routes) {
+    if (!QUEUE_NAME.test(queue)) problems.push(`queue ${JSON.stringify(queue)}: a name has lower-case letters, digits and hyphens`);
+    if (queues.has(queue)) problems.push(`queue ${queue}: two routes have this name`);
+    queues.add(queue);
+    for (const event of events) if (!names.has(event)) problems.push(`queue ${queue}: no contract has an event ${event}`);
+    const batch = "batch" in route ? (route.batch ?? 1) : 1;
+    if (!Number.isInteger(batch) || batch < 1 || batch > MAX_BATCH) problems.push(`queue ${queue}: batch must be from 1 to ${MAX_BATCH}`);
+  }
+  if (problems.length > 0) throw new SluiceError(`the application's routes have mistakes:\n  ${problems.join("\n  ")}`);
+
+  const routes = definition.routes.map(compileRoute);
+  const projections = [...new Set(routes.flatMap(({ projection }) => projection ?? []))];
+  return {
+    contracts,
+    routes,
+    projections,
+    migrations: projections.flatMap(({ name, migrations }) => migrations.map((sql, i) => ({ name: `${name}-${i + 1}`, sql }))),
+    decoderOf: (contract, name) => contracts.get(contract)?.find(decoder => decoder.name === name),
+  };
+}
+
+function compileRoute(route: Route): CompiledRoute {
+  return {
+    queue: route.queue,
+    events: new Set(route.events),
+    follows: route.projection ? "head" : "finality",
+    // An ordered queue releases one delivery of a key at a time, so a delivery must not hold two keys.
+    batch: route.orderBy ? 1 : "batch" in route ? (route.batch ?? 1) : 1,
+    concurrency: route.concurrency ?? 4,
+    attempts: route.attempts ?? 20,
+    orderBy: route.orderBy as CompiledRoute["orderBy"],
+    projection: route.projection as Projection | undefined,
+    task: route.task as Task | undefined,
+  };
+}
+

@@ -1,0 +1,139 @@
+import { AbiCoder, EventFragment, Interface, type InterfaceAbi, type ParamType, Result } from "ethers";
+import { cleanText } from "../db.ts";
+import type { Hex, Log } from "./types.ts";
+
+/** A decoded argument: integers are bigint, addresses and bytes lower-case hex, a reference type that was indexed its hash. */
+export type Value = bigint | boolean | string | Value[] | { [name: string]: Value };
+export type Arguments = Record<string, Value>;
+
+/** An event of a contract, compiled once from its ABI. */
+export type EventDecoder = {
+  name: string;
+  topic: Hex;
+  /** The arguments of a log. Throws on data that is not this event's. */
+  decode(topics: readonly Hex[], data: Hex): Arguments;
+  /** The arguments again, from what `JSON.stringify` with decimal strings made of them. */
+  revive(json: Record<string, unknown>): Arguments;
+};
+
+const WORD = 64;
+const coder = AbiCoder.defaultAbiCoder();
+
+/** A decoder for each event of an ABI. An anonymous event has no first topic to be known by and is left out. */
+export function compileEvents(abi: InterfaceAbi): EventDecoder[] {
+  const fragments: EventFragment[] = [];
+  Interface.from(abi).forEachEvent(fragment => void fragments.push(fragment));
+  return fragments.filter(fragment => !fragment.anonymous).map(compileEvent);
+}
+
+function compileEvent(fragment: EventFragment): EventDecoder {
+  const indexed = fragment.inputs.filter(input => input.indexed);
+  const plain = fragment.inputs.filter(input => !input.indexed);
+  const nameOf = new Map(fragment.inputs.map((input, i) => [input, input.name || `arg${i}`]));
+  const readTopic = indexed.map(input => wordReader(input) ?? ((topic: string) => `0x${topic}`));
+  const readData = plain.map(wordReader);
+  const isStatic = readData.every(reader => reader !== undefined);
+  const revivers = fragment.inputs.map(input => [nameOf.get(input)!, input.indexed && !wordReader(input) ? String : reviver(input)] as const);
+
+  const decodeData = isStatic
+    ? (data: Hex, into: Arguments) => {
+        if (data.length < 2 + plain.length * WORD) throw new Error(`the data has ${(data.length - 2) / 2} bytes, expected ${plain.length * 32}`);
+        for (let i = 0; i < plain.length; i++) into[nameOf.get(plain[i]!)!] = readData[i]!(data.slice(2 + i * WORD, 2 + (i + 1) * WORD));
+      }
+    : (data: Hex, into: Arguments) => {
+        const result = coder.decode(plain, data);
+        for (let i = 0; i < plain.length; i++) into[nameOf.get(plain[i]!)!] = fromEthers(plain[i]!, result[i]);
+      };
+
+  return {
+    name: fragment.name,
+    topic: fragment.topicHash,
+    decode(topics, data) {
+      if (topics.length !== indexed.length + 1) throw new Error(`the log has ${topics.length - 1} indexed arguments, expected ${indexed.length}`);
+      const decoded: Arguments = {};
+      // The names keep the order of the declaration, whatever is indexed.
+      for (const name of nameOf.values()) decoded[name] = "";
+      for (let i = 0; i < indexed.length; i++) decoded[nameOf.get(indexed[i]!)!] = readTopic[i]!(topics[i + 1]!.slice(2));
+      decodeData(data, decoded);
+      return decoded;
+    },
+    revive(json) {
+      return Object.fromEntries(revivers.map(([name, revive]) => [name, revive(json[name])]));
+    },
+  };
+}
+
+/** Reads one 32-byte word, in the way of ethers: what lies outside the type's own bits is cut off. */
+function wordReader(type: ParamType): ((word: string) => Value) | undefined {
+  const [, kind, size] = /^(uint|int|address|bool|bytes)(\d*)$/.exec(type.type) ?? [];
+  const digits = Number(size) / 4;
+  switch (kind) {
+    case "uint":
+      return word => BigInt(`0x${word.slice(WORD - digits)}`);
+    case "int":
+      return word => BigInt.asIntN(digits * 4, BigInt(`0x${word.slice(WORD - digits)}`));
+    case "address":
+      return word => {
+        if (!word.startsWith("000000000000000000000000")) throw new Error("an address of more than 20 bytes");
+        return `0x${word.slice(24)}`;
+      };
+    case "bool":
+      return word => /[^0]/.test(word);
+    case "bytes":
+      return size ? word => `0x${word.slice(0, Number(size) * 2)}` : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** ethers' values as ours. Reading a string from the result may throw: ethers reports invalid UTF-8 only then. */
+function fromEthers(type: ParamType, value: unknown): Value {
+  if (type.arrayChildren) return Array.from(value as Result, item => fromEthers(type.arrayChildren!, item));
+  if (type.components) {
+    const result = value as Result;
+    return Object.fromEntries(type.components.map((component, i) => [component.name || `arg${i}`, fromEthers(component, result[i])]));
+  }
+  if (type.type === "address") return (value as string).toLowerCase();
+  if (type.type === "string") return cleanText(value as string);
+  return value as Value;
+}
+
+function reviver(type: ParamType): (json: unknown) => Value {
+  if (type.arrayChildren) {
+    const revive = reviver(type.arrayChildren);
+    return json => (json as unknown[]).map(revive);
+  }
+  if (type.components) {
+    const parts = type.components.map((component, i) => [component.name || `arg${i}`, reviver(component)] as const);
+    return json => Object.fromEntries(parts.map(([name, revive]) => [name, revive((json as Record<string, unknown>)[name])]));
+  }
+  return /^u?int/.test(type.type) ? json => BigInt(json as string) : json => json as Value;
+}
+
+/** JSON of decoded arguments, with integers as decimal strings. */
+export function argumentsToJson(decoded: Arguments): string {
+  return JSON.stringify(decoded, (_, value) => (typeof value === "bigint" ? value.toString() : value));
+}
+
+/** What became of a log: an event of ours with its arguments, or the reason why it cannot be one. */
+export type Decoded = { contract: string; name: string; arguments: Arguments | undefined; error: string | undefined };
+
+/** The contracts that are followed: name, ABI, address. */
+export type ContractAt = { name: string; decoders: readonly EventDecoder[]; address: Hex };
+
+/** Finds a log's contract by its address and its event by its first topic. Never throws: what cannot be decoded says why. */
+export function createDecoder(contracts: readonly ContractAt[]): (log: Log) => Decoded {
+  const byAddress = new Map(
+    contracts.map(({ name, decoders, address }) => [address.toLowerCase(), { name, byTopic: new Map(decoders.map(d => [d.topic, d])) }]),
+  );
+  return log => {
+    const contract = byAddress.get(log.address);
+    const event = contract?.byTopic.get(log.topics[0] ?? "");
+    if (!contract || !event) return { contract: contract?.name ?? "", name: "", arguments: undefined, error: "no event of ours has this topic" };
+    try {
+      return { contract: contract.name, name: event.name, arguments: event.decode(log.topics, log.data), error: undefined };
+    } catch (error) {
+      return { contract: contract.name, name: event.name, arguments: undefined, error: cleanText((error as Error).message).slice(0, 1_000) };
+    }
+  };
+}

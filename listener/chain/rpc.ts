@@ -1,0 +1,239 @@
+import { Agent, type Dispatcher, request } from "undici";
+import { sleep } from "../db.ts";
+import { SluiceError, describe } from "../errors.ts";
+import { type Log, createOutage, redactUrl } from "../log.ts";
+
+/** A JSON-RPC error that the node answered on purpose: asking again the same way would not help. */
+export class RpcError extends SluiceError {
+  readonly code: number;
+  readonly method: string;
+
+  constructor(method: string, code: number, message: string) {
+    super(`${method}: ${message}`);
+    this.code = code;
+    this.method = method;
+  }
+}
+
+export interface Rpc {
+  /** One call, on whichever URL works; waits as long as none does. Rejects with `RpcError`, or when the signal aborts. */
+  call<T>(method: string, parameters: readonly unknown[]): Promise<T>;
+  /** Calls `wake` for every new head that a WebSocket URL announces. A hint only: it may be late, doubled or missing. */
+  onNewHead(wake: () => void): void;
+  close(): void;
+}
+
+type Transport = { send(body: string): Promise<{ status: number; retryAfter: number | undefined; text: string }>; close(): void };
+
+type Endpoint = { url: string; transport: Transport; failures: number; restUntil: number };
+
+const MAX_BODY = 64 * 1024 * 1024;
+const TIMEOUT = 20_000;
+const MAX_REST = 10_000;
+
+/** Codes and texts by which a node says "not now" rather than "no". */
+const TRANSIENT = /\b429\b|too many requests|rate limit|under too much load|no backend is currently healthy|temporarily unavailable|try again/i;
+
+/**
+ * Speaks JSON-RPC to one node through several URLs, in the given order of preference. A URL that fails rests for a
+ * growing, jittered time (or what its Retry-After says) while the next one is asked.
+ */
+export function openRpc(urls: readonly string[], options: { log: Log; signal: AbortSignal }): Rpc {
+  const { log, signal } = options;
+  const agent = new Agent({ connections: 8, keepAliveTimeout: 30_000 });
+  const endpoints: Endpoint[] = urls.map(url => ({
+    url,
+    transport: url.startsWith("ws") ? webSocketTransport(url) : httpTransport(url, agent),
+    failures: 0,
+    restUntil: 0,
+  }));
+  const outages = new Map(endpoints.map(endpoint => [endpoint, createOutage(log, `node ${redactUrl(endpoint.url)}`)]));
+  const wakers: (() => void)[] = [];
+  let id = 0;
+
+  async function send(endpoint: Endpoint, method: string, parameters: readonly unknown[]): Promise<unknown> {
+    const body = JSON.stringify({ jsonrpc: "2.0", id: ++id, method, params: parameters });
+    const { status, retryAfter, text } = await endpoint.transport.send(body);
+    let answer: { result?: unknown; error?: { code?: number; message?: string; data?: unknown } };
+    try {
+      answer = JSON.parse(text);
+    } catch {
+      throw new NodeFault(status === 200 ? "the answer is not JSON" : `HTTP ${status}`, retryAfter);
+    }
+    if (answer?.error) {
+      const message = String(answer.error.message ?? "error without a message");
+      if (status === 429 || TRANSIENT.test(message)) throw new NodeFault(message, retryAfter);
+      const detail = typeof answer.error.data === "string" && !answer.error.data.startsWith("0x") ? ` (${answer.error.data})` : "";
+      throw new RpcError(method, answer.error.code ?? 0, `${message}${detail}`);
+    }
+    if (answer?.result === undefined) throw new NodeFault(status === 200 ? "the answer has no result" : `HTTP ${status}`, retryAfter);
+    return answer.result;
+  }
+
+  async function nextEndpoint(): Promise<Endpoint> {
+    const soonest = endpoints.reduce((best, e) => (e.restUntil < best.restUntil ? e : best));
+    const rested = endpoints.find(e => e.restUntil <= Date.now());
+    if (rested) return rested;
+    await sleep(soonest.restUntil - Date.now(), signal);
+    return soonest;
+  }
+
+  return {
+    async call<T>(method: string, parameters: readonly unknown[]): Promise<T> {
+      for (;;) {
+        const endpoint = await nextEndpoint();
+        signal.throwIfAborted();
+        try {
+          const result = await send(endpoint, method, parameters);
+          endpoint.failures = 0;
+          outages.get(endpoint)!.ends();
+          return result as T;
+        } catch (error) {
+          if (error instanceof RpcError) {
+            endpoint.failures = 0;
+            throw error;
+          }
+          signal.throwIfAborted();
+          const asked = error instanceof NodeFault ? error.retryAfter : undefined;
+          const grown = Math.min(MAX_REST, 100 * 2 ** Math.min(endpoint.failures, 10));
+          endpoint.failures += 1;
+          endpoint.restUntil = Date.now() + (asked ?? grown * (0.5 + Math.random() / 2));
+          if (endpoint.failures > 1 || endpoints.length === 1) outages.get(endpoint)!.begins(describe(error));
+        }
+      }
+    },
+    onNewHead(wake) {
+      wakers.push(wake);
+      if (wakers.length > 1) return;
+      const subscribed = urls.find(url => url.startsWith("ws"));
+      if (subscribed) void subscribe(subscribed, () => wakers.forEach(w => void w()), signal);
+    },
+    close() {
+      for (const { transport } of endpoints) transport.close();
+      void agent.destroy();
+    },
+  };
+}
+
+/** A fault of this node at this time: another try, here or elsewhere, may succeed. `retryAfter` is in milliseconds. */
+class NodeFault extends Error {
+  readonly retryAfter: number | undefined;
+
+  constructor(message: string, retryAfter?: number) {
+    super(message);
+    this.retryAfter = retryAfter;
+  }
+}
+
+function httpTransport(url: string, dispatcher: Dispatcher): Transport {
+  const { origin, pathname, search, username, password } = new URL(url);
+  const headers: Record<string, string> = { "content-type": "application/json" };
+  if (username || password) {
+    const userinfo = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    headers.authorization = `Basic ${Buffer.from(userinfo).toString("base64")}`;
+  }
+  return {
+    async send(body) {
+      const answer = await request(origin + pathname + search, {
+        method: "POST",
+        headers,
+        body,
+        dispatcher,
+        headersTimeout: TIMEOUT,
+        bodyTimeout: TIMEOUT,
+      });
+      const chunks: Buffer[] = [];
+      let size = 0;
+      for await (const chunk of answer.body) {
+        size += chunk.length;
+        if (size > MAX_BODY) throw new RpcError("response", -32_020, `the response body exceeds ${MAX_BODY} bytes`);
+        chunks.push(chunk);
+      }
+      const wait = Number(answer.headers["retry-after"]);
+      const retryAfter = Number.isFinite(wait) && wait > 0 ? Math.min(wait * 1_000, 60_000) : undefined;
+      return { status: answer.statusCode, retryAfter, text: Buffer.concat(chunks).toString("utf8") };
+    },
+    close() {},
+  };
+}
+
+function webSocketTransport(url: string): Transport {
+  let socket: WebSocket | undefined;
+  let opened: Promise<WebSocket> | undefined;
+  const waiting = new Map<number, { resolve(text: string): void; reject(error: Error): void; timer: NodeJS.Timeout }>();
+
+  const fail = (reason: string) => {
+    for (const { reject, timer } of waiting.values()) {
+      clearTimeout(timer);
+      reject(new NodeFault(reason));
+    }
+    waiting.clear();
+    socket?.close();
+    socket = opened = undefined;
+  };
+  const open = () =>
+    (opened ??= new Promise<WebSocket>((resolve, reject) => {
+      const fresh = new WebSocket(url);
+      socket = fresh;
+      fresh.onopen = () => resolve(fresh);
+      fresh.onerror = () => reject(new NodeFault("the WebSocket does not open"));
+      fresh.onclose = () => {
+        reject(new NodeFault("the WebSocket does not open"));
+        if (socket === fresh) fail("the WebSocket closed");
+      };
+      fresh.onmessage = ({ data }) => {
+        const text = String(data);
+        const id = Number(/"id"\s*:\s*(\d+)/.exec(text.slice(0, 200))?.[1] ?? /"id"\s*:\s*(\d+)\D*$/.exec(text.slice(-200))?.[1]);
+        const waiter = waiting.get(id);
+        if (!waiter) return;
+        clearTimeout(waiter.timer);
+        waiting.delete(id);
+        waiter.resolve(text);
+      };
+    }));
+
+  return {
+    async send(body) {
+      const socket = await open().catch(error => {
+        opened = undefined;
+        throw error;
+      });
+      const id = (JSON.parse(body) as { id: number }).id;
+      const text = await new Promise<string>((resolve, reject) => {
+        const timer = setTimeout(() => fail("the node does not answer"), TIMEOUT);
+        waiting.set(id, { resolve, reject, timer });
+        socket.send(body);
+      });
+      return { status: 200, retryAfter: undefined, text };
+    },
+    close: () => fail("closed"),
+  };
+}
+
+/** A subscription may die without a word (Hardhat's do after five minutes), so it is renewed before that. */
+const RENEW = 240_000;
+
+async function subscribe(url: string, wake: () => void, signal: AbortSignal): Promise<void> {
+  for (let delay = 100; !signal.aborted; delay = Math.min(delay * 2, 10_000)) {
+    const socket = new WebSocket(url);
+    const closed = new Promise<void>(resolve => {
+      socket.onclose = () => resolve();
+    });
+    socket.onerror = () => {};
+    socket.onopen = () => {
+      delay = 100;
+      socket.send(JSON.stringify({ jsonrpc: "2.0", id: 1, method: "eth_subscribe", params: ["newHeads"] }));
+    };
+    socket.onmessage = ({ data }) => {
+      if (String(data).includes("eth_subscription")) wake();
+    };
+    const stop = () => socket.close();
+    const renewal = setTimeout(stop, RENEW);
+    signal.addEventListener("abort", stop, { once: true });
+    await closed;
+    clearTimeout(renewal);
+    signal.removeEventListener("abort", stop);
+    wake();
+    await sleep(delay, signal);
+  }
+}

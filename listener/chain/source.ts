@@ -1,0 +1,183 @@
+import type { Finality, Verify } from "../config.ts";
+import { sleep } from "../db.ts";
+import { BadAnswerError, SluiceError } from "../errors.ts";
+import type { Log as Logger } from "../log.ts";
+import { classifyRefusal, type RangeRefusal } from "./provider-errors.ts";
+import { type Rpc, RpcError } from "./rpc.ts";
+import type { BlockRef, ChainSource, Header, Hex, Log, LogFilter } from "./types.ts";
+import { checkBlock, checkLogs } from "./verify.ts";
+
+/** The node wants a smaller range, and says so in one of the ways of `classifyRefusal`. */
+export class RangeRefusedError extends SluiceError {
+  readonly refusal: RangeRefusal;
+
+  constructor(refusal: RangeRefusal, cause: unknown) {
+    super(`the node refuses the range (${refusal.kind})`, { cause, retryable: true });
+    this.refusal = refusal;
+  }
+}
+
+/** The node does not know this block: it is behind, or the block was reorged out. */
+export class UnknownBlockError extends SluiceError {
+  constructor(block: BlockRef) {
+    super(`the node does not know block ${block.number} ${block.hash}`, { retryable: true });
+  }
+}
+
+type RawHeader = { number: Hex; hash: Hex; parentHash: Hex; timestamp: Hex; logsBloom: Hex };
+type RawLog = {
+  blockNumber: Hex;
+  blockHash: Hex;
+  blockTimestamp?: Hex;
+  transactionHash: Hex;
+  transactionIndex: Hex;
+  logIndex: Hex;
+  address: Hex;
+  topics: Hex[];
+  data: Hex;
+  removed?: boolean;
+};
+
+const EMPTY_BLOOM = `0x${"00".repeat(256)}`;
+
+/** Blocks of headers asked for at once. */
+const HEADERS_AT_ONCE = 16;
+
+export type SourceOptions = {
+  rpc: Rpc;
+  filter: LogFilter;
+  finality: Finality;
+  verify: Verify;
+  /** Milliseconds between polls of the head where no subscription wakes us earlier. */
+  pollInterval: number;
+  signal: AbortSignal;
+  log: Logger;
+};
+
+/** A chain source on a JSON-RPC node. */
+export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal, log }: SourceOptions): ChainSource {
+  let announced = false;
+  let wake = () => {};
+  rpc.onNewHead(() => {
+    announced = true;
+    wake();
+  });
+
+  const block = async (method: string, at: string): Promise<Header | undefined> => {
+    try {
+      const raw = await rpc.call<RawHeader | null>(method, [at, false]);
+      return raw ? parseHeader(raw) : undefined;
+    } catch (error) {
+      if (error instanceof RpcError && classifyRefusal(error.message).kind === "node behind") return undefined;
+      throw error;
+    }
+  };
+  const headerByNumber = (number: number) => block("eth_getBlockByNumber", toHex(number));
+
+  const getLogs = async (range: object): Promise<Log[]> => {
+    const raw = await rpc.call<RawLog[]>("eth_getLogs", [{ ...range, address: filter.addresses, topics: [filter.topics] }]);
+    if (!Array.isArray(raw)) throw new BadAnswerError("eth_getLogs answered something that is not a list");
+    return raw.map(parseLog);
+  };
+
+  return {
+    async head() {
+      for (;;) {
+        const header = await block("eth_getBlockByNumber", "latest");
+        if (header) return header;
+        await sleep(pollInterval, signal);
+        signal.throwIfAborted();
+      }
+    },
+
+    async finalized(head) {
+      if (typeof finality === "string") return block("eth_getBlockByNumber", finality);
+      return head.number < finality ? undefined : headerByNumber(head.number - finality);
+    },
+
+    headerByNumber,
+    headerByHash: hash => block("eth_getBlockByHash", hash),
+
+    async headers(numbers) {
+      const found: (Header | undefined)[] = [];
+      for (let i = 0; i < numbers.length; i += HEADERS_AT_ONCE) {
+        found.push(...(await Promise.all(numbers.slice(i, i + HEADERS_AT_ONCE).map(headerByNumber))));
+      }
+      return found;
+    },
+
+    async logsOf(header) {
+      for (let tries = 1; ; tries++) {
+        let logs: Log[];
+        try {
+          logs = checkLogs(await getLogs({ blockHash: header.hash }), filter, header.number, header.number);
+        } catch (error) {
+          // Whatever the node says of a block by its hash, it means that it has no such block to answer for.
+          if (error instanceof RpcError) throw new UnknownBlockError(header);
+          throw error;
+        }
+        if (verify === "off") return logs;
+        const { promisedButMissing } = checkBlock(header, logs, filter);
+        if (!promisedButMissing || tries === 2) return logs;
+        log.debug({ block: header.number }, "the bloom promises an event that the answer lacks; asking again");
+      }
+    },
+
+    async logsIn(from, to) {
+      try {
+        return checkLogs(await getLogs({ fromBlock: toHex(from), toBlock: toHex(to) }), filter, from, to);
+      } catch (error) {
+        if (error instanceof RpcError) throw new RangeRefusedError(classifyRefusal(error.message), error);
+        throw error;
+      }
+    },
+
+    async changed() {
+      if (!announced) {
+        const nap = new AbortController();
+        const stop = () => nap.abort();
+        wake = stop;
+        signal.addEventListener("abort", stop, { once: true });
+        await sleep(pollInterval, nap.signal);
+        signal.removeEventListener("abort", stop);
+        wake = () => {};
+      }
+      announced = false;
+      signal.throwIfAborted();
+    },
+  };
+}
+
+const toHex = (number: number) => `0x${number.toString(16)}`;
+
+function parseHeader(raw: RawHeader): Header {
+  const header = {
+    number: Number(raw.number),
+    hash: raw.hash,
+    parentHash: raw.parentHash,
+    timestamp: Number(raw.timestamp),
+    logsBloom: raw.logsBloom ?? EMPTY_BLOOM,
+  };
+  if (!Number.isSafeInteger(header.number) || !Number.isSafeInteger(header.timestamp) || !header.hash || !header.parentHash) {
+    throw new BadAnswerError("a block without number, hash, parent hash or timestamp");
+  }
+  return header;
+}
+
+function parseLog(raw: RawLog): Log {
+  if (raw.removed) throw new BadAnswerError(`log ${Number(raw.logIndex)} of block ${Number(raw.blockNumber)} is marked as removed`);
+  if (!raw.blockHash || !raw.transactionHash || !Array.isArray(raw.topics) || typeof raw.data !== "string") {
+    throw new BadAnswerError("a log without block hash, transaction hash, topics or data");
+  }
+  return {
+    blockNumber: Number(raw.blockNumber),
+    blockHash: raw.blockHash,
+    blockTimestamp: raw.blockTimestamp === undefined ? undefined : Number(raw.blockTimestamp),
+    transactionHash: raw.transactionHash,
+    transactionIndex: Number(raw.transactionIndex),
+    logIndex: Number(raw.logIndex),
+    address: raw.address.toLowerCase(),
+    topics: raw.topics,
+    data: raw.data,
+  };
+}

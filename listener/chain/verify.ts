@@ -1,0 +1,63 @@
+import { getBytes, keccak256 } from "ethers";
+import { BadAnswerError } from "../errors.ts";
+import type { Header, Hex, Log, LogFilter } from "./types.ts";
+
+/**
+ * Whether `bloom` (256 bytes) admits `value`: the three 11-bit indices are the low bits of the first six bytes of its
+ * hash (Yellow Paper, 4.3.1). A bloom has false positives and no false negatives.
+ */
+export function bloomAdmits(bloom: Uint8Array, value: Hex): boolean {
+  const hash = bitsOf(value);
+  for (let i = 0; i < 6; i += 2) {
+    const bit = ((hash[i]! << 8) | hash[i + 1]!) & 2047;
+    if ((bloom[255 - (bit >> 3)]! & (1 << (bit & 7))) === 0) return false;
+  }
+  return true;
+}
+
+const hashes = new Map<Hex, Uint8Array>();
+
+/** Addresses and first topics recur in every block; other values are hashed anew each time. */
+function bitsOf(value: Hex): Uint8Array {
+  let hash = hashes.get(value);
+  if (!hash) {
+    hash = getBytes(keccak256(value));
+    if (hashes.size < 1_000) hashes.set(value, hash);
+  }
+  return hash;
+}
+
+/** Every log lies in [from, to], matches the filter, was not removed, and has its own place; order is made, not trusted. */
+export function checkLogs(logs: Log[], filter: LogFilter, from: number, to: number): Log[] {
+  const sorted = logs.toSorted((a, b) => a.blockNumber - b.blockNumber || a.logIndex - b.logIndex);
+  const addresses = new Set(filter.addresses);
+  const topics = new Set(filter.topics);
+  let previous: Log | undefined;
+  for (const log of sorted) {
+    if (log.blockNumber < from || log.blockNumber > to) throw new BadAnswerError(`a log of block ${log.blockNumber} in an answer for ${from} to ${to}`);
+    if (!addresses.has(log.address) || !topics.has(log.topics[0] ?? "")) throw new BadAnswerError(`a log of ${log.address} that was not asked for`);
+    if (previous?.blockNumber === log.blockNumber) {
+      if (previous.logIndex === log.logIndex) throw new BadAnswerError(`log ${log.logIndex} of block ${log.blockNumber} twice`);
+      if (previous.blockHash !== log.blockHash) throw new BadAnswerError(`block ${log.blockNumber} with two hashes in one answer`);
+    }
+    previous = log;
+  }
+  return sorted;
+}
+
+/**
+ * Holds the logs of one block against its header: the hash is the header's, the bloom admits each log, and where the bloom
+ * promises one of our events there is at least the chance of one. A bloom cannot prove an event, so a promise without a
+ * log is left to the caller: it is asked again, elsewhere, before it is believed.
+ */
+export function checkBlock(header: Header, logs: readonly Log[], filter: LogFilter): { promisedButMissing: boolean } {
+  const bloom = getBytes(header.logsBloom);
+  for (const log of logs) {
+    if (log.blockHash !== header.hash) throw new BadAnswerError(`a log of block ${log.blockHash} in an answer for ${header.hash}`);
+    if (!bloomAdmits(bloom, log.address) || !log.topics.every(topic => bloomAdmits(bloom, topic))) {
+      throw new BadAnswerError(`log ${log.logIndex} of block ${header.number} is not in the block's bloom`);
+    }
+  }
+  const promised = filter.addresses.some(address => bloomAdmits(bloom, address)) && filter.topics.some(topic => bloomAdmits(bloom, topic));
+  return { promisedButMissing: promised && logs.length === 0 };
+}

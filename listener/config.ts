@@ -1,0 +1,147 @@
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { SluiceError } from "./errors.ts";
+
+/** When a block counts as final: the node's own tag, or a number of confirmations. */
+export type Finality = "finalized" | "safe" | number;
+
+/** How far a node's answer is checked before anything of it is used. */
+export type Verify = "off" | "bloom";
+
+/** The validated settings of a process. Times are in milliseconds. */
+export type Config = Readonly<{
+  rpcUrls: readonly string[];
+  databaseUrl: string | undefined;
+  redisUrl: string | undefined;
+  /** The deployment file, or an Ignition deployment folder. */
+  deployment: string;
+  /** `undefined`: `finalized` on a public chain, 16 confirmations on a development chain. */
+  finality: Finality | undefined;
+  host: string;
+  port: number;
+  apiKeys: readonly string[];
+  dataDir: string;
+  logLevel: string;
+  verify: Verify;
+  pollInterval: number;
+  lease: number;
+  window: number;
+  maxLag: number;
+}>;
+
+type Variable = { expected: string; fallback: string | undefined; parse: (given: string) => unknown };
+
+const WHOLE = /^\d{1,9}$/;
+const wholeFrom = (min: number, max: number) => (given: string) => {
+  if (!WHOLE.test(given) || Number(given) < min || Number(given) > max) throw new Error();
+  return Number(given);
+};
+const oneOf =
+  (...words: string[]) =>
+  (given: string) => {
+    if (!words.includes(given)) throw new Error();
+    return given;
+  };
+const urlOf =
+  (...protocols: string[]) =>
+  (given: string) => {
+    if (!protocols.includes(new URL(given).protocol)) throw new Error();
+    return given;
+  };
+const list = (given: string) =>
+  given
+    .split(",")
+    .map(item => item.trim())
+    .filter(Boolean);
+
+/** Every setting on one screen: what it is called outside, what it may hold, what it is when nothing is said. */
+const VARIABLES: Record<string, Variable & { key: keyof Config }> = {
+  RPC_URL: {
+    key: "rpcUrls",
+    expected: "one or more http, https, ws or wss URLs, separated by commas",
+    fallback: "",
+    parse: given => list(given).map(urlOf("http:", "https:", "ws:", "wss:")),
+  },
+  DATABASE_URL: {
+    key: "databaseUrl",
+    expected: "postgres://user:password@host:port/database",
+    fallback: undefined,
+    parse: urlOf("postgres:", "postgresql:"),
+  },
+  REDIS_URL: { key: "redisUrl", expected: "redis://host:port or rediss://host:port", fallback: undefined, parse: urlOf("redis:", "rediss:") },
+  DEPLOYMENT: { key: "deployment", expected: "the path of the file that scripts/deploy.ts wrote", fallback: "", parse: String },
+  FINALITY: {
+    key: "finality",
+    expected: '"finalized", "safe" or a number of confirmations from 0 to 100000',
+    fallback: undefined,
+    parse: given => (WHOLE.test(given) ? wholeFrom(0, 100_000)(given) : oneOf("finalized", "safe")(given)),
+  },
+  HOST: {
+    key: "host",
+    expected: "a host name or an address",
+    fallback: "127.0.0.1",
+    parse: given => {
+      if (!/^[\w.:-]+$/.test(given)) throw new Error();
+      return given;
+    },
+  },
+  PORT: { key: "port", expected: "a port from 0 (any free one) to 65535", fallback: "3000", parse: wholeFrom(0, 65_535) },
+  API_KEYS: {
+    key: "apiKeys",
+    expected: "keys of at least 16 characters, separated by commas",
+    fallback: "",
+    parse: given => {
+      const keys = list(given);
+      if (keys.some(key => key.length < 16)) throw new Error();
+      return keys;
+    },
+  },
+  DATA_DIR: { key: "dataDir", expected: "the path of a directory", fallback: ".sluice", parse: given => resolve(given) },
+  LOG_LEVEL: {
+    key: "logLevel",
+    expected: "fatal, error, warn, info, debug, trace or silent",
+    fallback: "info",
+    parse: oneOf("fatal", "error", "warn", "info", "debug", "trace", "silent"),
+  },
+  VERIFY: { key: "verify", expected: '"bloom" or "off"', fallback: "bloom", parse: oneOf("bloom", "off") },
+  POLL_INTERVAL_MS: { key: "pollInterval", expected: "milliseconds from 10 to 600000", fallback: "1000", parse: wholeFrom(10, 600_000) },
+  LEASE_MS: { key: "lease", expected: "milliseconds from 300 to 600000", fallback: "9000", parse: wholeFrom(300, 600_000) },
+  WINDOW: { key: "window", expected: "jobs in flight per queue, from 1 to 100000", fallback: "1000", parse: wholeFrom(1, 100_000) },
+  MAX_LAG: { key: "maxLag", expected: "blocks from 0 to 1000000", fallback: "10", parse: wholeFrom(0, 1_000_000) },
+};
+
+const SECRET = new Set(["API_KEYS", "DATABASE_URL", "REDIS_URL", "RPC_URL"]);
+
+/**
+ * Reads and checks every setting.
+ *
+ * @param environment usually `process.env`; an empty string counts as not given
+ * @throws SluiceError that lists every mistake at once: name, what was given (never a secret), what is expected
+ */
+export function readConfig(environment: Record<string, string | undefined>): Config {
+  const mistakes: string[] = [];
+  const config: Record<string, unknown> = {};
+  for (const [name, { key, expected, fallback, parse }] of Object.entries(VARIABLES)) {
+    const given = environment[name]?.trim() || fallback;
+    try {
+      config[key] = given === undefined ? undefined : parse(given);
+    } catch {
+      const shown = SECRET.has(name) ? `a value of ${given?.length} characters (not shown)` : JSON.stringify(given);
+      mistakes.push(`${name}: given ${shown}, expected ${expected}`);
+    }
+  }
+  if (mistakes.length > 0) {
+    throw new SluiceError(`the configuration has ${mistakes.length === 1 ? "a mistake" : `${mistakes.length} mistakes`}:\n  ${mistakes.join("\n  ")}`, {
+      hint: "correct the environment or the file .env, then run `npm run doctor`",
+    });
+  }
+  config.deployment ||= join(config.dataDir as string, "deployment.json");
+  config.deployment = resolve(config.deployment as string);
+  return Object.freeze(config) as Config;
+}
+
+/** The environment of this process, with what a file `.env` in the working directory adds to it. */
+export function loadEnvironment(): Record<string, string | undefined> {
+  if (existsSync(".env")) process.loadEnvFile(".env");
+  return process.env;
+}

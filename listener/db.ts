@@ -1,0 +1,145 @@
+import pg from "pg";
+import { SluiceError, describe } from "./errors.ts";
+import { type Log, createOutage } from "./log.ts";
+
+/** A pool or a single connection: whatever can run a statement. */
+export type Sql = Pick<pg.Pool, "query"> | Pick<pg.ClientBase, "query">;
+/** One connection inside a transaction. */
+export type Tx = pg.ClientBase;
+export type Db = pg.Pool;
+
+/** The Postgres schema that holds our tables; BullMQ's own live in `bullmq`. */
+export const SCHEMA = "sluice";
+
+const INT8 = 20;
+const NUMERIC = 1700;
+const types: pg.CustomTypesConfig = {
+  // Block numbers, positions and counts stay far below 2^53; a numeric is an amount of a token and does not.
+  getTypeParser: ((oid: number, format?: "text" | "binary") => {
+    if (oid === INT8) return Number;
+    if (oid === NUMERIC) return (text: string) => (text.includes(".") ? Number(text) : BigInt(text));
+    return pg.types.getTypeParser(oid, format);
+  }) as typeof pg.types.getTypeParser,
+};
+
+/** A pool on `url` whose connections see our schema first. An idle connection that breaks is replaced without a word. */
+export function openDb(url: string, options: { max?: number; name?: string } = {}): Db {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: options.max ?? 10,
+    types,
+    application_name: options.name ?? "sluice",
+    options: `-c search_path=${SCHEMA}`,
+    connectionTimeoutMillis: 10_000,
+    keepAlive: true,
+  });
+  pool.on("error", () => {});
+  return pool;
+}
+
+/**
+ * Runs `work` in one transaction and gives its result; anything it throws rolls everything back.
+ *
+ * @param isolation the default reads what is committed; `repeatable read` sees one moment throughout
+ */
+export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>, isolation = "read committed"): Promise<T> {
+  const tx = await db.connect();
+  // Without a listener the loss of this connection would end the process; the statement under way reports it anyway.
+  const ignore = () => {};
+  tx.on("error", ignore);
+  let broken: Error | undefined;
+  try {
+    await tx.query(`begin isolation level ${isolation}`);
+    const result = await work(tx);
+    await tx.query("commit");
+    return result;
+  } catch (error) {
+    await tx.query("rollback").catch(e => {
+      broken = e as Error;
+    });
+    throw error;
+  } finally {
+    tx.off("error", ignore);
+    tx.release(broken);
+  }
+}
+
+/** SQLSTATE classes of a server that is not there (any more), starts, stops, or asks to try again. */
+const TRANSIENT_STATES = /^(08|57P0|53|40001|40P01|25006|58)/;
+const TRANSIENT_CODES = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
+const TRANSIENT_TEXT = /connection terminated|timeout expired|connection ended|not queryable|server closed the connection|timeout exceeded/i;
+
+/** Whether Postgres is away or asks for another try, so that waiting helps and the statement itself is not at fault. */
+export function isDbOutage(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.some(isDbOutage);
+  if (!(error instanceof Error)) return false;
+  const code = (error as { code?: string }).code ?? "";
+  return TRANSIENT_CODES.has(code) || TRANSIENT_STATES.test(code) || TRANSIENT_TEXT.test(error.message);
+}
+
+/** Waits until Postgres answers; says so once. Rejects at once where the server answers and refuses us. */
+export async function waitForDb(db: Db, log: Log, signal: AbortSignal): Promise<void> {
+  const outage = createOutage(log, "Postgres");
+  for (let delay = 100; ; delay = Math.min(delay * 2, 3_000)) {
+    signal.throwIfAborted();
+    try {
+      await db.query("select 1");
+      return outage.ends();
+    } catch (error) {
+      if (!isDbOutage(error)) {
+        throw new SluiceError(`Postgres refuses us: ${describe(error)}`, { hint: "check DATABASE_URL: user, password, database", cause: error });
+      }
+      outage.begins(describe(error));
+      await sleep(delay, signal);
+    }
+  }
+}
+
+/** Resolves after `ms`, or at once when `signal` aborts; never rejects. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise(resolve => {
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", done, { once: true });
+  });
+}
+
+/** Postgres holds neither NUL nor lone surrogates in text: each becomes U+FFFD. The raw bytes of an event are kept beside. */
+export function cleanText(text: string): string {
+  return text.toWellFormed().replaceAll("\0", "\uFFFD");
+}
+
+export type Migration = { name: string; sql: string };
+
+const MIGRATION_LOCK = 0x51_01_ce;
+
+/**
+ * Brings the schema up to date: each migration once, in order, forward only, all processes one after another.
+ *
+ * @returns the names of those that ran now
+ */
+export async function migrate(db: Db, migrations: readonly Migration[]): Promise<string[]> {
+  return transaction(db, async tx => {
+    await tx.query("select pg_advisory_xact_lock($1)", [MIGRATION_LOCK]);
+    await tx.query(`create schema if not exists ${SCHEMA}`);
+    await tx.query("create table if not exists migrations (name text primary key, at timestamptz not null default now())");
+    const pending = await missingMigrations(tx, migrations);
+    for (const { name, sql } of pending) {
+      await tx.query(sql);
+      await tx.query("insert into migrations (name) values ($1)", [name]);
+    }
+    return pending.map(({ name }) => name);
+  });
+}
+
+/** The migrations that this database has not seen. */
+export async function missingMigrations<M extends Migration>(sql: Sql, migrations: readonly M[]): Promise<M[]> {
+  const { rows } = await sql.query<{ name: string }>("select name from migrations");
+  const done = new Set(rows.map(row => row.name));
+  return migrations.filter(({ name }) => !done.has(name));
+}

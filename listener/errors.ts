@@ -1,0 +1,45 @@
+/**
+ * The error that Sluice throws on purpose. `hint` says what to do about it and is printed beneath the message;
+ * `retryable` tells the caller whether waiting and trying again can help.
+ */
+export class SluiceError extends Error {
+  readonly hint: string | undefined;
+  readonly retryable: boolean;
+
+  constructor(message: string, options: { hint?: string; cause?: unknown; retryable?: boolean } = {}) {
+    super(message, { cause: options.cause });
+    this.name = new.target.name;
+    this.hint = options.hint;
+    this.retryable = options.retryable ?? false;
+  }
+}
+
+/** Another process took the lease or moved the tip: this writer must commit nothing more. */
+export class LeaseLostError extends SluiceError {
+  constructor(epoch: number) {
+    super(`lost the lease of epoch ${epoch}: another listener writes now`, { retryable: true });
+  }
+}
+
+/** The node stands on another chain than the checkpoint. */
+export class WrongChainError extends SluiceError {}
+
+/** The chain replaced a block that it had called final. */
+export class ReorgPastFinalityError extends SluiceError {}
+
+/** A node's answer contradicts itself or the header it claims to belong to; nothing of it may be used. */
+export class BadAnswerError extends SluiceError {
+  constructor(message: string) {
+    super(message, { retryable: true });
+  }
+}
+
+/** The message of anything that was thrown, on one line, with the causes behind it. */
+export function describe(error: unknown): string {
+  const parts: string[] = [];
+  for (let e = error; e !== undefined && e !== null && parts.length < 5; e = e instanceof Error ? e.cause : undefined) {
+    const text = e instanceof AggregateError && !e.message ? e.errors.map(describe).join("; ") : e instanceof Error ? e.message : String(e);
+    if (text && !parts.includes(text)) parts.push(text);
+  }
+  return parts.join(": ").replaceAll(/\s*\n\s*/g, " ");
+}

@@ -1,0 +1,72 @@
+import type { CompiledRoute, JournalEvent } from "../app.ts";
+import type { Tx } from "../db.ts";
+
+export type Operation = "apply" | "revert" | "run";
+
+/** An event on its way into deliveries. One that could not be decoded goes straight to the dead letters, with its reason. */
+export type Routed = { event: JournalEvent; error: string | undefined };
+
+/** A delivery before it has its place in the queue. */
+export type Draft = { queue: string; operation: Operation; events: number[]; key: string | null; error: string | null };
+
+/** How far apart the events of one delivery may lie: it bounds the search for an event's deliveries. */
+export const MAX_SPREAD = 10_000;
+
+/** The deliveries that take these events, in the given order, to every route that wants them. Pure. */
+export function planDeliveries(routes: readonly CompiledRoute[], routed: readonly Routed[], operation: Operation): Draft[] {
+  const drafts: Draft[] = [];
+  for (const route of routes) {
+    let open: Draft | undefined;
+    for (const { event, error } of routed) {
+      if (!route.events.has(event.event)) continue;
+      if (error !== undefined) {
+        // Nothing of it was ever applied, so there is nothing to revert.
+        if (operation !== "revert") drafts.push({ queue: route.queue, operation, events: [event.position], key: null, error });
+        continue;
+      }
+      const fits = open && open.events.length < route.batch && Math.abs(event.position - open.events[0]!) < MAX_SPREAD;
+      if (fits) open!.events.push(event.position);
+      else drafts.push((open = { queue: route.queue, operation, events: [event.position], key: route.orderBy?.(event) ?? null, error: null }));
+    }
+  }
+  return drafts;
+}
+
+/** Gives each draft the next place in its queue and stores it. Locks the queues' rows, in order, until the end of `tx`. */
+export async function insertDeliveries(tx: Tx, chainId: number, drafts: readonly Draft[]): Promise<void> {
+  if (drafts.length === 0) return;
+  const counts = new Map<string, number>();
+  for (const { queue } of drafts) counts.set(queue, (counts.get(queue) ?? 0) + 1);
+  const names = [...counts.keys()].sort();
+  const { rows } = await tx.query<{ queue: string; created: number }>(
+    `insert into queues as q (chain_id, queue, created)
+     select $1, queue, n from unnest($2::text[], $3::bigint[]) as c (queue, n)
+     on conflict (chain_id, queue) do update set created = q.created + excluded.created
+     returning queue, created`,
+    [chainId, names, names.map(name => counts.get(name))],
+  );
+  const next = new Map(rows.map(({ queue, created }) => [queue, created - counts.get(queue)! + 1]));
+  const positions = drafts.map(({ queue }) => {
+    const position = next.get(queue)!;
+    next.set(queue, position + 1);
+    return position;
+  });
+  await tx.query(
+    `insert into deliveries (chain_id, queue, position, operation, events, first_event, last_event, key, state, last_error)
+     select $1, queue, position, operation, events::bigint[], first_event, last_event, key,
+       case when error is null then 'pending' else 'dead' end, error
+     from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[])
+       as d (queue, position, operation, events, first_event, last_event, key, error)`,
+    [
+      chainId,
+      drafts.map(d => d.queue),
+      positions,
+      drafts.map(d => d.operation),
+      drafts.map(d => `{${d.events.join(",")}}`),
+      drafts.map(d => Math.min(d.events[0]!, d.events.at(-1)!)),
+      drafts.map(d => Math.max(d.events[0]!, d.events.at(-1)!)),
+      drafts.map(d => d.key),
+      drafts.map(d => d.error),
+    ],
+  );
+}

@@ -1,0 +1,154 @@
+import type { App, CompiledRoute } from "../app.ts";
+import { type ContractAt, createDecoder } from "../chain/events.ts";
+import type { BlockRef, ChainUpdate, Checkpoint, Header, Hex } from "../chain/types.ts";
+import { type Db, transaction, type Tx } from "../db.ts";
+import { LeaseLostError } from "../errors.ts";
+import { insertDeliveries, type Operation, planDeliveries, type Routed } from "./deliveries.ts";
+import { EVENT_COLUMNS, type EventRow, insertEvents, type NewEvent, newJournalEvent, toJournalEvent } from "./events.ts";
+
+export type JournalOptions = { db: Db; chainId: number; epoch: number; app: App; contracts: readonly ContractAt[] };
+
+/** What a commit did, for whoever waits for it or shows it. */
+export type Recorded = { update: ChainUpdate; events: NewEvent[]; orphaned: EventRow[]; deliveries: Record<string, number> };
+
+/** The one writer of a chain's journal. */
+export interface Journal {
+  /** What the journal holds, to follow the chain from. Also forgets what this writer believed of the tip. */
+  checkpoint(): Promise<Checkpoint>;
+  /**
+   * Commits an update: blocks, events, checkpoint and deliveries together or not at all.
+   *
+   * @throws LeaseLostError when the tip is not the one that this writer left, or a newer epoch writes
+   */
+  record(update: ChainUpdate): Promise<Recorded>;
+}
+
+export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptions): Journal {
+  const decode = createDecoder(contracts);
+  const headRoutes = app.routes.filter(route => route.follows === "head");
+  const finalRoutes = app.routes.filter(route => route.follows === "finality");
+  const finalEvents = [...new Set(finalRoutes.flatMap(route => [...route.events]))];
+  let tip: Hex | null = null;
+
+  async function moveTip(tx: Tx, to: BlockRef | undefined, set: string, values: unknown[]): Promise<number> {
+    const { rows } = await tx.query<{ events: number }>(
+      `update checkpoint set tip_number = $4, tip_hash = $5, updated_at = now(), ${set}
+       where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3 returning events`,
+      [chainId, epoch, tip, to?.number ?? null, to?.hash ?? null, ...values],
+    );
+    if (!rows[0]) throw new LeaseLostError(epoch);
+    return rows[0].events;
+  }
+
+  async function deliver(tx: Tx, routes: readonly CompiledRoute[], routed: readonly Routed[], operation: Operation) {
+    const drafts = planDeliveries(routes, routed, operation);
+    await insertDeliveries(tx, chainId, drafts);
+    const counts: Record<string, number> = {};
+    for (const { queue } of drafts) counts[queue] = (counts[queue] ?? 0) + 1;
+    return counts;
+  }
+
+  async function extend(tx: Tx, update: Extract<ChainUpdate, { type: "extend" }>): Promise<Recorded> {
+    const last = update.headers.at(-1)!;
+    const total = await moveTip(tx, last, "head_number = greatest($6, $4), events = events + $7", [update.head, update.logs.length]);
+    const first = total - update.logs.length + 1;
+    const events = update.logs.map((log, i): NewEvent => ({ position: first + i, log, decoded: decode(log) }));
+    await insertBlocks(tx, chainId, update.headers);
+    await insertEvents(tx, chainId, events, update.seenAt);
+    const routed = events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
+    return { update, events, orphaned: [], deliveries: await deliver(tx, headRoutes, routed, "apply") };
+  }
+
+  async function reorg(tx: Tx, update: Extract<ChainUpdate, { type: "reorg" }>): Promise<Recorded> {
+    const above = update.ancestor?.number ?? -1;
+    await moveTip(tx, update.ancestor, "reorgs = reorgs + 1", []);
+    await tx.query("delete from blocks where chain_id = $1 and number > $2", [chainId, above]);
+    const { rows } = await tx.query<EventRow>(
+      `with orphaned as (update events set live = false where chain_id = $1 and block_number > $2 and live returning ${EVENT_COLUMNS})
+       select * from orphaned order by position desc`,
+      [chainId, above],
+    );
+    return { update, events: [], orphaned: rows, deliveries: await deliver(tx, headRoutes, toRouted(rows), "revert") };
+  }
+
+  async function finalize(tx: Tx, update: Extract<ChainUpdate, { type: "finalize" }>): Promise<Recorded> {
+    const { rows: before } = await tx.query<{ finalized_number: number | null }>(
+      "select finalized_number from checkpoint where chain_id = $1 for update",
+      [chainId],
+    );
+    const { rowCount } = await tx.query(
+      `update checkpoint set finalized_number = $4, finalized_hash = $5, updated_at = now()
+       where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3`,
+      [chainId, epoch, tip, update.block.number, update.block.hash],
+    );
+    if (rowCount === 0) throw new LeaseLostError(epoch);
+    await tx.query("delete from blocks where chain_id = $1 and number < $2", [chainId, update.block.number]);
+    if (finalEvents.length === 0) return { update, events: [], orphaned: [], deliveries: {} };
+    const { rows } = await tx.query<EventRow>(
+      `select ${EVENT_COLUMNS} from events
+       where chain_id = $1 and block_number > $2 and block_number <= $3 and live and contract || '.' || name = any($4)
+       order by position`,
+      [chainId, before[0]?.finalized_number ?? -1, update.block.number, finalEvents],
+    );
+    return { update, events: [], orphaned: [], deliveries: await deliver(tx, finalRoutes, toRouted(rows), "run") };
+  }
+
+  const toRouted = (rows: readonly EventRow[]): Routed[] =>
+    rows.map(row => ({
+      event: row.error === null ? toJournalEvent(app, row) : ({ position: row.position, event: `${row.contract}.${row.name}` } as Routed["event"]),
+      error: row.error ?? undefined,
+    }));
+
+  return {
+    async checkpoint() {
+      const checkpoint = await readCheckpoint(db, chainId);
+      tip = checkpoint.blocks.at(-1)?.hash ?? null;
+      return checkpoint;
+    },
+    async record(update) {
+      const recorded = await transaction(db, tx =>
+        update.type === "extend" ? extend(tx, update) : update.type === "reorg" ? reorg(tx, update) : finalize(tx, update),
+      );
+      if (update.type === "extend") tip = update.headers.at(-1)!.hash;
+      if (update.type === "reorg") tip = update.ancestor?.hash ?? null;
+      return recorded;
+    },
+  };
+}
+
+/**
+ * Keeps the headers that are linked to the new tip. Below a backfilled range there is a gap, and what lies below a gap is
+ * final: it is dropped, so that the blocks held are contiguous at every commit.
+ */
+async function insertBlocks(tx: Tx, chainId: number, headers: readonly Header[]): Promise<void> {
+  let first = headers.length - 1;
+  while (first > 0 && headers[first - 1]!.number === headers[first]!.number - 1) first -= 1;
+  const linked = headers.slice(first);
+  await tx.query(
+    `delete from blocks b where chain_id = $1
+       and not exists (select from blocks p where p.chain_id = $1 and p.number = $2 - 1)`,
+    [chainId, linked[0]!.number],
+  );
+  await tx.query(
+    `insert into blocks (chain_id, number, hash, parent_hash, timestamp)
+     select $1, * from unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[])`,
+    [chainId, linked.map(h => h.number), linked.map(h => h.hash), linked.map(h => h.parentHash), linked.map(h => h.timestamp)],
+  );
+}
+
+async function readCheckpoint(db: Db, chainId: number): Promise<Checkpoint> {
+  return transaction(
+    db,
+    async tx => {
+      const { rows } = await tx.query<{ start_block: number; finalized_number: number | null; finalized_hash: Hex }>(
+        "select start_block, finalized_number, finalized_hash from checkpoint where chain_id = $1",
+        [chainId],
+      );
+      const { rows: blocks } = await tx.query<BlockRef>("select number, hash from blocks where chain_id = $1 order by number", [chainId]);
+      const { start_block: start, finalized_number, finalized_hash } = rows[0]!;
+      const finalized = finalized_number === null ? undefined : { number: finalized_number, hash: finalized_hash };
+      return { start, finalized, blocks };
+    },
+    "repeatable read",
+  );
+}

@@ -1,0 +1,106 @@
+import type { Migration } from "../db.ts";
+
+/** The journal's tables, forward only: what has run once is never edited. */
+export const JOURNAL_MIGRATIONS: readonly Migration[] = [
+  {
+    name: "journal-1",
+    sql: `
+      create table checkpoint (
+        chain_id bigint primary key,
+        genesis_hash text not null,
+        instance text,
+        start_block bigint not null,
+        tip_number bigint,
+        tip_hash text,
+        finalized_number bigint,
+        finalized_hash text,
+        head_number bigint,
+        events bigint not null default 0,
+        reorgs bigint not null default 0,
+        audited_to bigint,
+        writer text,
+        epoch bigint not null default 0,
+        lease_until timestamptz not null default '-infinity',
+        updated_at timestamptz not null default now()
+      );
+
+      -- The contracts whose logs the journal holds, each from its deployment on.
+      create table contracts (
+        chain_id bigint not null,
+        address text not null,
+        name text not null,
+        start_block bigint not null,
+        primary key (chain_id, address)
+      );
+
+      create table blocks (
+        chain_id bigint not null,
+        number bigint not null,
+        hash text not null,
+        parent_hash text not null,
+        timestamp bigint not null,
+        primary key (chain_id, number)
+      );
+
+      -- position: contiguous per chain, given by the one writer. A block that is orphaned and comes back (A, B, A) gets new
+      -- rows, so that each row is applied at most once and reverted at most once.
+      create table events (
+        chain_id bigint not null,
+        position bigint not null,
+        block_number bigint not null,
+        block_hash text not null,
+        block_timestamp bigint not null,
+        transaction_hash text not null,
+        transaction_index integer not null,
+        log_index integer not null,
+        address text not null,
+        contract text not null,
+        name text not null,
+        arguments jsonb,
+        topics text[] not null,
+        data text not null,
+        error text,
+        live boolean not null default true,
+        seen_at timestamptz not null,
+        primary key (chain_id, position)
+      );
+      create unique index events_live on events (chain_id, block_hash, log_index) where live;
+      create index events_by_block on events (chain_id, block_number, log_index);
+      create index events_by_transaction on events (transaction_hash);
+      create index events_by_name on events (chain_id, contract, name, position);
+
+      -- position: contiguous per queue. events: positions of the events that it covers, in order (reverts: newest first);
+      -- first_event and last_event bound them, and lie at most 10000 apart.
+      create table deliveries (
+        chain_id bigint not null,
+        queue text not null,
+        position bigint not null,
+        operation text not null check (operation in ('apply', 'revert', 'run')),
+        events bigint[] not null,
+        first_event bigint not null,
+        last_event bigint not null,
+        key text,
+        state text not null default 'pending' check (state in ('pending', 'sent', 'done', 'dead')),
+        sends integer not null default 0,
+        attempts integer not null default 0,
+        last_error text,
+        created_at timestamptz not null default now(),
+        sent_at timestamptz,
+        done_at timestamptz,
+        primary key (chain_id, queue, position)
+      );
+      create index deliveries_open on deliveries (chain_id, queue, position) where state in ('pending', 'sent');
+      create index deliveries_dead on deliveries (chain_id, queue, position) where state = 'dead';
+      create index deliveries_by_event on deliveries (chain_id, queue, last_event);
+      create index deliveries_by_key on deliveries (chain_id, queue, key, position) where key is not null and state <> 'done';
+
+      -- created: the last position given out.
+      create table queues (
+        chain_id bigint not null,
+        queue text not null,
+        created bigint not null default 0,
+        primary key (chain_id, queue)
+      );
+    `,
+  },
+];

@@ -1,0 +1,53 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import pino from "pino";
+
+export type Log = pino.Logger;
+
+/** What may never reach a log line, whatever object it is logged with. */
+const SECRETS = ["password", "secret", "apiKey", "apiKeys", "authorization", "connectionString", "*.password", "*.secret", "*.authorization"];
+
+/**
+ * A JSON logger that writes to `file`, or to standard error where none is given: standard output belongs to data.
+ *
+ * @param level one of pino's levels: fatal, error, warn, info, debug, trace, silent
+ */
+export function createLog(level: string, file?: string): Log {
+  if (file) mkdirSync(dirname(file), { recursive: true });
+  const destination = pino.destination({ dest: file ?? 2, sync: true, append: true });
+  return pino({ level, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime, redact: SECRETS }, destination);
+}
+
+/** A URL without what must stay secret: userinfo, query and any path segment that looks like a key. */
+export function redactUrl(url: string): string {
+  try {
+    const parsed = new URL(url);
+    if (parsed.username || parsed.password) {
+      parsed.username = "***";
+      parsed.password = "";
+    }
+    if (parsed.search) parsed.search = "?***";
+    if (!parsed.protocol.startsWith("postgres")) parsed.pathname = parsed.pathname.replaceAll(/[\w-]{16,}/g, "***");
+    return parsed.toString();
+  } catch {
+    return "(not a URL)";
+  }
+}
+
+/**
+ * Says a thing once when it begins and once when it ends, however often it happens in between, so that an outage of an
+ * hour is two log lines.
+ */
+export function createOutage(log: Log, what: string) {
+  let since: number | undefined;
+  return {
+    begins(reason: string) {
+      if (since === undefined) log.warn({ reason }, `${what}: ${reason}; waiting`);
+      since ??= Date.now();
+    },
+    ends() {
+      if (since !== undefined) log.info({ seconds: Math.round((Date.now() - since) / 1000) }, `${what}: back`);
+      since = undefined;
+    },
+  };
+}

@@ -1,0 +1,193 @@
+import type { CompiledRoute } from "../app.ts";
+import { type Db, isDbOutage, sleep } from "../db.ts";
+import { describe } from "../errors.ts";
+import { createOutage, type Log } from "../log.ts";
+import type { DeliveryQueue, QueueBackend } from "./backend.ts";
+
+export type RelayOptions = {
+  db: Db;
+  backend: QueueBackend;
+  chainId: number;
+  routes: readonly CompiledRoute[];
+  /** Deliveries of a queue that may be in flight: what Redis holds of a backfill of any size. */
+  window: number;
+  log: Log;
+  signal: AbortSignal;
+  /** Milliseconds after which a delivery that is not done is looked for in its queue, and sent again if it is not there. */
+  resendAfter?: number;
+};
+
+export type Relay = {
+  /** There may be new deliveries in these queues. Without a call they are found all the same, a little later. */
+  wake(queues: Iterable<string>): void;
+  /** Resolves when the relay has stopped, after its signal. */
+  stopped: Promise<void>;
+};
+
+type Sent = { position: number; sends: number; operation: string };
+
+/** While something waits for a place or for a barrier the queue is looked at in growing steps between these (ms). */
+const BUSY = { from: 4, to: 250 };
+/** With nothing pending, wake-ups do the work; this is for the one that got lost (ms). */
+const IDLE = 500;
+/** Oldest deliveries that are looked for at once. Workers take the oldest first, so the lost ones surface there. */
+const LOOKED_FOR = 100;
+
+/**
+ * Moves deliveries into BullMQ, for as long as this process leads. A row is marked as sent before its job is added, so
+ * that a job never comes for a row that is not its turn; what is lost in between is found missing and sent again.
+ */
+export function startRelay(options: RelayOptions): Relay {
+  const wakers = new Map<string, () => void>();
+  const loops = options.routes.map(route => relayQueue(route, options, wake => wakers.set(route.queue, wake)));
+  return {
+    wake(queues) {
+      for (const queue of queues) wakers.get(queue)?.();
+    },
+    stopped: Promise.all(loops).then(() => {}),
+  };
+}
+
+async function relayQueue(route: CompiledRoute, options: RelayOptions, onWake: (wake: () => void) => void): Promise<void> {
+  const { db, backend, chainId, window, log, signal } = options;
+  const { queue } = route;
+  const jobs = backend.openQueue(chainId, queue);
+  const outage = createOutage(log, `relay of ${queue}`);
+  const resendAfter = options.resendAfter ?? 3_000;
+  let woken = false;
+  let rouse = () => {};
+  onWake(() => {
+    woken = true;
+    rouse();
+  });
+  const nap = async (ms: number) => {
+    const napping = new AbortController();
+    rouse = () => napping.abort();
+    signal.addEventListener("abort", rouse, { once: true });
+    if (!woken) await sleep(ms, napping.signal);
+    signal.removeEventListener("abort", rouse);
+    woken = false;
+  };
+
+  let pause = BUSY.from;
+  let lookedAt = Date.now();
+  while (!signal.aborted) {
+    try {
+      const claimed = await claim(db, { chainId, route, window });
+      await addJobs(jobs, chainId, queue, claimed);
+      if (Date.now() - lookedAt >= resendAfter) {
+        await resendLost(db, jobs, { chainId, queue, resendAfter, log });
+        lookedAt = Date.now();
+      }
+      outage.ends();
+      if (claimed.length > 0) {
+        pause = BUSY.from;
+        continue;
+      }
+      const waiting = await hasPending(db, chainId, queue);
+      await nap(waiting ? pause : IDLE);
+      pause = waiting ? Math.min(BUSY.to, pause * 2) : BUSY.from;
+    } catch (error) {
+      if (signal.aborted) return;
+      outage.begins(describe(error));
+      await nap(isDbOutage(error) ? 1_000 : 2_000);
+    }
+  }
+}
+
+/**
+ * Marks the next deliveries as sent and gives them. Never more than `window` in flight, never past a barrier:
+ *
+ * - without order, only deliveries before the first open one of another operation: reverts wait until every earlier apply
+ *   is settled, later applies until the reverts are;
+ * - with order per key, only the first delivery of a key that is not done. A dead letter parks its key, except for
+ *   reverts: what is parked was never applied, and reverting it does nothing.
+ */
+async function claim(db: Db, { chainId, route, window }: { chainId: number; route: CompiledRoute; window: number }): Promise<Sent[]> {
+  const { rows } = await db.query<Sent>(route.orderBy ? CLAIM_BY_KEY : CLAIM, [chainId, route.queue, window]);
+  return rows.sort((a, b) => a.position - b.position);
+}
+
+const MARK_SENT = `
+  update deliveries d set state = 'sent', sends = sends + 1, sent_at = now() from next
+  where d.chain_id = $1 and d.queue = $2 and d.position = next.position and d.state = 'pending'
+  returning d.position, d.sends, d.operation`;
+
+const CLAIM = `
+  with open as materialized (
+    select position, operation, state from deliveries
+    where chain_id = $1 and queue = $2 and state in ('pending', 'sent') order by position limit $3
+  ), barrier as (
+    select min(position) as position from open where operation <> (select operation from open order by position limit 1)
+  ), next as (
+    select o.position from open o, barrier b where o.state = 'pending' and (b.position is null or o.position < b.position)
+  ) ${MARK_SENT}`;
+
+const CLAIM_BY_KEY = `
+  with capacity as (
+    select greatest(0, $3 - count(*)) as free from deliveries where chain_id = $1 and queue = $2 and state = 'sent'
+  ), next as (
+    select d.position from deliveries d
+    where d.chain_id = $1 and d.queue = $2 and d.state = 'pending' and not exists (
+      select from deliveries e
+      where e.chain_id = $1 and e.queue = $2 and e.key = d.key and e.position < d.position and e.state <> 'done'
+        and (d.operation <> 'revert' or (e.state <> 'dead' and not (e.operation = 'apply' and exists (
+          select from deliveries f
+          where f.chain_id = $1 and f.queue = $2 and f.key = d.key and f.position < e.position and f.state = 'dead'))))
+    ) order by d.position limit (select free from capacity)
+  ) ${MARK_SENT}`;
+
+async function hasPending(db: Db, chainId: number, queue: string): Promise<boolean> {
+  const { rowCount } = await db.query("select from deliveries where chain_id = $1 and queue = $2 and state = 'pending' limit 1", [chainId, queue]);
+  return rowCount === 1;
+}
+
+/** A new id at every sending: BullMQ drops a job whose id it still knows, in whatever state. */
+export const jobId = (chainId: number, { position, sends }: { position: number; sends: number }) => `${chainId}-${position}-${sends}`;
+
+async function addJobs(jobs: DeliveryQueue, chainId: number, queue: string, sent: readonly Sent[]): Promise<void> {
+  if (sent.length === 0) return;
+  await jobs.addBulk(
+    sent.map(delivery => ({
+      name: delivery.operation,
+      data: { chainId, queue, position: delivery.position },
+      // How often a delivery is tried is decided by its row; the job itself never gives up.
+      opts: { jobId: jobId(chainId, delivery), attempts: 1_000_000, backoff: { type: "custom" } },
+    })),
+  );
+}
+
+/**
+ * Sends again what BullMQ has no job for any more: after FLUSHALL, a lost append-only tail, a crash between mark and add.
+ * A job that is still there, waiting or being worked on, is left alone, however long it takes.
+ */
+async function resendLost(
+  db: Db,
+  jobs: DeliveryQueue,
+  { chainId, queue, resendAfter, log }: { chainId: number; queue: string; resendAfter: number; log: Log },
+): Promise<void> {
+  let after = 0;
+  let resent = 0;
+  for (;;) {
+    const { rows } = await db.query<Sent>(
+      `select position, sends, operation from deliveries
+       where chain_id = $1 and queue = $2 and state = 'sent' and sent_at < now() - $3 * interval '1 ms' and position > $4
+       order by position limit $5`,
+      [chainId, queue, resendAfter, after, LOOKED_FOR],
+    );
+    const found = await Promise.all(rows.map(row => jobs.getJob(jobId(chainId, row))));
+    const missing = rows.filter((_, i) => !found[i]);
+    if (missing.length > 0) {
+      const { rows: again } = await db.query<Sent>(
+        `update deliveries set sends = sends + 1, sent_at = now()
+         where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent' returning position, sends, operation`,
+        [chainId, queue, missing.map(({ position }) => position)],
+      );
+      await addJobs(jobs, chainId, queue, again.sort((a, b) => a.position - b.position));
+      resent += again.length;
+    }
+    if (missing.length === 0 || rows.length < LOOKED_FOR) break;
+    after = rows.at(-1)!.position;
+  }
+  if (resent > 0) log.warn({ queue, resent }, "sent again what its queue had lost");
+}

@@ -1,0 +1,189 @@
+import { UnrecoverableError } from "bullmq";
+import type { App, CompiledRoute, JournalEvent } from "../app.ts";
+import { type Db, isDbOutage, transaction, type Tx } from "../db.ts";
+import { describe } from "../errors.ts";
+import { createOutage, type Log } from "../log.ts";
+import { insertDeliveries, type Operation } from "../journal/deliveries.ts";
+import { type EventRow, readEvents, toJournalEvent } from "../journal/events.ts";
+import type { DeliveryJob, QueueBackend } from "../queues/backend.ts";
+
+export type WorkerSettings = {
+  app: App;
+  db: Db;
+  backend: QueueBackend;
+  chainId: number;
+  /** Which queues to work on; all of the application's unless told. */
+  queues?: readonly string[];
+  /** Overrides the routes' own concurrency. */
+  concurrency?: number;
+  log: Log;
+  /** Called after each delivery that this process settled. */
+  onSettled?: (settled: { queue: string; operation: Operation; events: number; state: "done" | "dead" }) => void;
+};
+
+/** Attempts after which a batch is taken apart, so that one bad event does not hold the others. */
+const ATTEMPTS_AS_BATCH = 3;
+
+/** Milliseconds before the next try: doubling from 200 ms to 30 s, the later half of it by chance. */
+const backoff = (attempts: number) => Math.min(30_000, 100 * 2 ** Math.min(attempts, 12)) * (0.5 + Math.random() / 2);
+
+/**
+ * Works on the application's queues until `close`, which lets what is under way finish.
+ *
+ * A job is a hint: the row of its delivery says what to do, and is marked done in the transaction of the effect. A job
+ * that comes twice, late, or for a row that is not its turn finds nothing to do.
+ */
+export function startWorkers(settings: WorkerSettings): { close(): Promise<void> } {
+  const { app, backend, chainId, log } = settings;
+  const outage = createOutage(log, "the workers' Postgres");
+  const routes = app.routes.filter(({ queue }) => settings.queues?.includes(queue) ?? true);
+  const workers = routes.map(route => {
+    const deliver = createDelivery(route, settings);
+    const work = async (job: DeliveryJob, signal?: AbortSignal) => {
+      if (job.data?.chainId !== chainId || !Number.isSafeInteger(job.data.position)) {
+        throw new UnrecoverableError("not a job of ours");
+      }
+      try {
+        await deliver(job.data.position, signal ?? new AbortController().signal);
+        outage.ends();
+      } catch (error) {
+        if (isDbOutage(error)) outage.begins(describe(error));
+        throw error;
+      }
+    };
+    const worker = backend.openWorker(chainId, route.queue, work, {
+      concurrency: settings.concurrency ?? route.concurrency,
+      settings: { backoffStrategy: backoff },
+    });
+    // Somebody else may run the job by now. The row decides whose effect counts; a task is told to stop.
+    worker.on("lockRenewalFailed", ids => {
+      for (const id of ids) worker.cancelJob(id, "the lock was lost");
+    });
+    return worker;
+  });
+  return {
+    async close() {
+      await Promise.all(workers.map(worker => worker.close()));
+    },
+  };
+}
+
+type Row = { operation: Operation; events: number[]; attempts: number };
+
+function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled }: WorkerSettings) {
+  const { queue } = route;
+
+  return async function deliver(position: number, signal: AbortSignal): Promise<void> {
+    try {
+      const done = await (route.task ? runTask(position, signal) : transaction(db, tx => project(tx, position)));
+      if (done) onSettled?.({ queue, operation: done.operation, events: done.events.length, state: "done" });
+    } catch (error) {
+      if (isDbOutage(error)) throw error;
+      const state = await recordFailure(position, error);
+      if (state === "sent") throw error;
+      if (state === "dead") {
+        log.error({ queue, position, reason: describe(error) }, "a delivery became a dead letter");
+        onSettled?.({ queue, operation: "apply", events: 0, state: "dead" });
+      }
+    }
+  };
+
+  /** Marks the row done and gives it, or nothing where it is not to be worked on. Holds its lock until the end of `tx`. */
+  async function markDone(tx: Tx | Db, position: number): Promise<Row | undefined> {
+    const { rows } = await tx.query<Row>(
+      `update deliveries set state = 'done', done_at = clock_timestamp(), attempts = attempts + 1, last_error = null
+       where chain_id = $1 and queue = $2 and position = $3 and state = 'sent' returning operation, events, attempts`,
+      [chainId, queue, position],
+    );
+    return rows[0];
+  }
+
+  async function project(tx: Tx, position: number): Promise<Row | undefined> {
+    const row = await markDone(tx, position);
+    if (!row) return undefined;
+    const rows = await readEvents(tx, chainId, row.events);
+    const { projection } = route;
+    if (row.operation === "revert") {
+      const applied = await appliedAmong(tx, rows);
+      if (applied.length > 0) await projection!.revert(tx, toEvents(applied));
+      return row;
+    }
+    // What a reorg took before it was applied is not applied, and the row no longer claims it: see `appliedAmong`.
+    const live = rows.filter(event => event.live);
+    if (live.length < row.events.length) {
+      const positions = live.map(event => event.position);
+      await tx.query("update deliveries set events = $4 where chain_id = $1 and queue = $2 and position = $3", [chainId, queue, position, positions]);
+    }
+    if (live.length > 0) await projection!.apply(tx, toEvents(live));
+    return row;
+  }
+
+  /** Those events that a done delivery of this queue applied. A dead letter applied nothing, so nothing of it is reverted. */
+  async function appliedAmong(tx: Tx, rows: readonly EventRow[]): Promise<EventRow[]> {
+    const positions = rows.map(row => row.position);
+    const { rows: found } = await tx.query<{ position: number }>(
+      `select e.position from unnest($3::bigint[]) as e (position)
+       where exists (
+         select from deliveries d
+         where d.chain_id = $1 and d.queue = $2 and d.operation = 'apply' and d.state = 'done'
+           and d.last_event between e.position and e.position + 10000 and d.first_event <= e.position and e.position = any(d.events))`,
+      [chainId, queue, positions],
+    );
+    const applied = new Set(found.map(({ position }) => position));
+    return rows.filter(row => applied.has(row.position));
+  }
+
+  const toEvents = (rows: readonly EventRow[]) => rows.map(row => toJournalEvent(app, row)) as never;
+
+  async function runTask(position: number, signal: AbortSignal): Promise<Row | undefined> {
+    const { rows } = await db.query<Row>(
+      "select operation, events, attempts from deliveries where chain_id = $1 and queue = $2 and position = $3 and state = 'sent'",
+      [chainId, queue, position],
+    );
+    const row = rows[0];
+    if (!row) return undefined;
+    for (const event of (await readEvents(db, chainId, row.events)).map(found => toJournalEvent(app, found))) {
+      await route.task!.run(event as JournalEvent as never, { key: `${event.id}-run`, attempt: row.attempts + 1, signal, sql: db });
+    }
+    return markDone(db, position);
+  }
+
+  /**
+   * Counts a failed attempt in the row and gives its new state. A batch that keeps failing is taken apart into deliveries
+   * of one event each: the bad ones become dead letters by themselves, the others are applied.
+   */
+  function recordFailure(position: number, error: unknown): Promise<"sent" | "dead" | "split" | undefined> {
+    return transaction(db, async tx => {
+      const { rows } = await tx.query<Row>(
+        `update deliveries set attempts = attempts + 1, last_error = $4
+         where chain_id = $1 and queue = $2 and position = $3 and state = 'sent' returning operation, events, attempts`,
+        [chainId, queue, position, reasonOf(error)],
+      );
+      const row = rows[0];
+      if (!row) return undefined;
+      const settle = (state: "done" | "dead", events: number[]) =>
+        tx.query("update deliveries set state = $4, events = $5, done_at = clock_timestamp() where chain_id = $1 and queue = $2 and position = $3", [
+          chainId,
+          queue,
+          position,
+          state,
+          events,
+        ]);
+      if (row.events.length > 1 && row.attempts >= Math.min(ATTEMPTS_AS_BATCH, route.attempts)) {
+        await settle("done", []);
+        const drafts = row.events.map(event => ({ queue, operation: row.operation, events: [event], key: null, error: null }));
+        await insertDeliveries(tx, chainId, drafts);
+        return "split";
+      }
+      if (row.attempts < route.attempts) return "sent";
+      await settle("dead", row.events);
+      return "dead";
+    });
+  }
+}
+
+/** Reason and place of a failure, without the values of a database row that Postgres adds as detail. */
+function reasonOf(error: unknown): string {
+  const stack = error instanceof Error ? (error.stack ?? "").split("\n").slice(1, 4).join("\n") : "";
+  return `${describe(error)}\n${stack}`.replaceAll("\0", "").trimEnd().slice(0, 4_000);
+}
