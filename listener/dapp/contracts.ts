@@ -1,0 +1,23 @@
+import type { SluiceToken$Type } from "../../artifacts/contracts/SluiceToken.sol/artifacts.d.ts";
+import artifact from "../../artifacts/contracts/SluiceToken.sol/SluiceToken.json" with { type: "json" };
+import type { EventName, EventOf, Projection, Route, Task } from "../app.ts";
+
+/** The contracts that this application follows. The ABI's literal types come from the build. */
+export const contracts = {
+  SluiceToken: artifact.abi as unknown as SluiceToken$Type["abi"],
+};
+
+/** An event of these contracts, with the arguments of its ABI. */
+export type Event<Name extends EventName<typeof contracts>> = EventOf<typeof contracts, Name>;
+
+type Base<Name> = Omit<Route, "projection" | "task" | "events" | "orderBy" | "batch"> & { events: readonly Name[] };
+
+/** A line of the routing table: its handler must understand every event that the line sends it. */
+export function route<const Name extends EventName<typeof contracts>>(
+  line: Base<Name> & { orderBy?: (event: Event<Name>) => string } & (
+      | { projection: Projection<Event<NoInfer<Name>>>; batch?: number }
+      | { task: Task<Event<NoInfer<Name>>> }
+    ),
+): Route {
+  return line as unknown as Route;
+}

@@ -1,0 +1,89 @@
+import { AbiCoder, id, ZeroAddress } from "ethers";
+import type { AuditContext, Projection } from "../../app.ts";
+import type { Sql, Tx } from "../../db.ts";
+import type { Event } from "../contracts.ts";
+
+type Transfer = Event<"SluiceToken.Transfer">;
+
+/** What each account holds. An account without a row holds nothing. */
+export const balances: Projection<Transfer> = {
+  name: "balances",
+  tables: ["balances"],
+  migrations: [
+    `create table balances (
+       chain_id bigint not null,
+       address text not null,
+       balance numeric(78,0) not null,
+       primary key (chain_id, address)
+     );
+     create index balances_holders on balances (chain_id) where balance > 0;`,
+  ],
+  apply: (tx, events) => move(tx, events, 1n),
+  revert: (tx, events) => move(tx, events, -1n),
+  audit: auditBalances,
+};
+
+async function move(tx: Tx, events: readonly Transfer[], sign: bigint): Promise<void> {
+  const changes = new Map<string, bigint>();
+  const change = (account: string, by: bigint) => {
+    if (account !== ZeroAddress) changes.set(account, (changes.get(account) ?? 0n) + by * sign);
+  };
+  for (const { arguments: transfer } of events) {
+    change(transfer.from, -transfer.value);
+    change(transfer.to, transfer.value);
+  }
+  // In one order everywhere, so that two batches lock the same rows one after the other and never crosswise.
+  const sorted = [...changes].filter(([, by]) => by !== 0n).sort(([a], [b]) => (a < b ? -1 : 1));
+  if (sorted.length === 0) return;
+  const chainId = events[0]!.chainId;
+  const addresses = sorted.map(([address]) => address);
+  // Deliveries run side by side, so a balance may pass below zero on its way; at the end of all of them it has not.
+  await tx.query(
+    `insert into balances as b (chain_id, address, balance) select $1, * from unnest($2::text[], $3::numeric[])
+     on conflict (chain_id, address) do update set balance = b.balance + excluded.balance`,
+    [chainId, addresses, sorted.map(([, by]) => by)],
+  );
+  await tx.query("delete from balances where chain_id = $1 and address = any($2) and balance = 0", [chainId, addresses]);
+}
+
+/** The balance of an account in the smallest unit. */
+export async function readBalance(sql: Sql, chainId: number, address: string): Promise<bigint> {
+  const { rows } = await sql.query<{ balance: bigint }>("select balance from balances where chain_id = $1 and address = $2", [chainId, address]);
+  return rows[0]?.balance ?? 0n;
+}
+
+/** How many accounts hold something. */
+export async function countHolders(sql: Sql, chainId: number): Promise<number> {
+  const { rows } = await sql.query<{ holders: number }>("select count(*) as holders from balances where chain_id = $1 and balance > 0", [chainId]);
+  return rows[0]!.holders;
+}
+
+const CALLS_AT_ONCE = 16;
+
+/** I7: what the journal's transfers add up to is `balanceOf` at the tip. I8: the sum of it is `totalSupply`. */
+async function auditBalances({ tx, chainId, rpc, tip, contracts, failed }: AuditContext): Promise<Record<string, number>> {
+  const token = contracts.SluiceToken;
+  if (!token) return { I7: 0, I8: 0 };
+  const at = { blockHash: tip.hash };
+  const read = async (signature: string, data = "") =>
+    BigInt(await rpc.call<string>("eth_call", [{ to: token, data: `${id(signature).slice(0, 10)}${data}` }, at]));
+  const { rows } = await tx.query<{ address: string; balance: bigint }>(
+    `select address, sum(amount)::numeric(78,0) as balance from (
+       select arguments ->> 'to' as address, (arguments ->> 'value')::numeric as amount from events
+       where chain_id = $1 and address = $2 and name = 'Transfer' and live and error is null
+       union all
+       select arguments ->> 'from', -(arguments ->> 'value')::numeric from events
+       where chain_id = $1 and address = $2 and name = 'Transfer' and live and error is null
+     ) moved where address <> $3 group by address order by address`,
+    [chainId, token, ZeroAddress],
+  );
+  const compare = async ({ address, balance }: (typeof rows)[number]) => {
+    const onChain = await read("balanceOf(address)", AbiCoder.defaultAbiCoder().encode(["address"], [address]).slice(2));
+    if (onChain !== balance) failed({ invariant: "I7", what: `balance of ${address} at block ${tip.number}`, expected: onChain, found: balance });
+  };
+  for (let i = 0; i < rows.length; i += CALLS_AT_ONCE) await Promise.all(rows.slice(i, i + CALLS_AT_ONCE).map(compare));
+  const supply = await read("totalSupply()");
+  const sum = rows.reduce((total, { balance }) => total + balance, 0n);
+  if (sum !== supply) failed({ invariant: "I8", what: `sum of balances at block ${tip.number}`, expected: supply, found: sum });
+  return { I7: rows.length, I8: 1 };
+}

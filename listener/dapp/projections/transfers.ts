@@ -1,0 +1,84 @@
+import type { Projection } from "../../app.ts";
+import type { Sql } from "../../db.ts";
+import type { Event } from "../contracts.ts";
+
+/** Every transfer, mint and burn, found by either side: a person's history. */
+export const transfers: Projection<Event<"SluiceToken.Transfer">> = {
+  name: "transfers",
+  tables: ["transfers"],
+  migrations: [
+    `create table transfers (
+       chain_id bigint not null,
+       position bigint not null,
+       event_id text not null,
+       sender text not null,
+       recipient text not null,
+       amount numeric(78,0) not null,
+       block_number bigint not null,
+       block_hash text not null,
+       block_timestamp bigint not null,
+       transaction_hash text not null,
+       log_index integer not null,
+       primary key (chain_id, position)
+     );
+     create index transfers_by_sender on transfers (chain_id, sender, position desc);
+     create index transfers_by_recipient on transfers (chain_id, recipient, position desc);`,
+  ],
+
+  async apply(tx, events) {
+    await tx.query(
+      `insert into transfers (chain_id, position, event_id, sender, recipient, amount, block_number, block_hash, block_timestamp,
+         transaction_hash, log_index)
+       select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::bigint[], $8::text[],
+         $9::bigint[], $10::text[], $11::int[])`,
+      [
+        events.map(e => e.chainId),
+        events.map(e => e.position),
+        events.map(e => e.id),
+        events.map(e => e.arguments.from),
+        events.map(e => e.arguments.to),
+        events.map(e => e.arguments.value),
+        events.map(e => e.block.number),
+        events.map(e => e.block.hash),
+        events.map(e => e.block.timestamp),
+        events.map(e => e.transactionHash),
+        events.map(e => e.logIndex),
+      ],
+    );
+  },
+
+  async revert(tx, events) {
+    await tx.query("delete from transfers where chain_id = $1 and position = any($2)", [events[0]!.chainId, events.map(e => e.position)]);
+  },
+};
+
+export type Transfer = {
+  position: number;
+  id: string;
+  from: string;
+  to: string;
+  amount: bigint;
+  block: { number: number; hash: string; timestamp: number };
+  transactionHash: string;
+  logIndex: number;
+};
+
+const COLUMNS = `position, event_id as id, sender as "from", recipient as "to", amount, transaction_hash as "transactionHash",
+  log_index as "logIndex", json_build_object('number', block_number, 'hash', block_hash, 'timestamp', block_timestamp) as block`;
+
+/** An account's transfers, in and out, the newest first. `before` is the position of the last one of the page before. */
+export async function readTransfers(
+  sql: Sql,
+  chainId: number,
+  address: string,
+  page: { limit: number; before: number | undefined },
+): Promise<Transfer[]> {
+  // Each side through its own index; `union` without `all` drops a transfer to oneself from one of them.
+  const side = (column: string) =>
+    `(select * from transfers where chain_id = $1 and ${column} = $2 and ($4::bigint is null or position < $4) order by position desc limit $3)`;
+  const { rows } = await sql.query<Transfer>(
+    `select ${COLUMNS} from (${side("sender")} union ${side("recipient")}) as both_sides order by position desc limit $3`,
+    [chainId, address, page.limit, page.before ?? null],
+  );
+  return rows;
+}
