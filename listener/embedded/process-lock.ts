@@ -1,0 +1,47 @@
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
+import { SluiceError } from "../errors.ts";
+
+const POLL_MS = 15;
+
+/**
+ * Runs `work` while no other process (and no other call of this one) holds the lock on `file`, and answers its result.
+ *
+ * The lock is SQLite's on an empty database, which is the kernel's: it goes with the process that holds it, also by
+ * kill -9, so there is never a stale one to guess about. Throws a retryable SluiceError after `timeoutMs`.
+ */
+export async function withProcessLock<T>(file: string, work: () => Promise<T>, timeoutMs = 60_000): Promise<T> {
+  const held = await acquire(file, timeoutMs);
+  try {
+    return await work();
+  } finally {
+    held.close();
+  }
+}
+
+async function acquire(file: string, timeoutMs: number): Promise<DatabaseSync> {
+  const deadline = Date.now() + timeoutMs;
+  const database = new DatabaseSync(file);
+  for (;;) {
+    try {
+      database.exec("begin exclusive");
+      return database;
+    } catch (cause) {
+      if (!isBusy(cause) || Date.now() > deadline) {
+        database.close();
+        throw new SluiceError(`could not lock ${file} within ${timeoutMs / 1000} s`, {
+          hint: "another process is starting or stopping the local database; wait for it or end it, then try again",
+          cause,
+          retryable: true,
+        });
+      }
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+const SQLITE_BUSY = 5;
+
+function isBusy(error: unknown): boolean {
+  return (error as { errcode?: number }).errcode === SQLITE_BUSY;
+}
