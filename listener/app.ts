@@ -84,7 +84,8 @@ type RouteBase = {
 };
 
 /** Which events feed which queue. A projection follows the head; a task waits for finality: the types leave no third way. */
-export type Route = RouteBase & ({ projection: Projection<never>; batch?: number; task?: never } | { task: Task<never>; projection?: never });
+export type Route = RouteBase &
+  ({ projection: Projection<never>; batch?: number; task?: never } | { task: Task<never>; projection?: never });
 
 /** A route in the form that the core works with: defaults filled in, names checked. */
 export type CompiledRoute = {
@@ -155,4 +156,3 @@ function compileRoute(route: Route): CompiledRoute {
     task: route.task as Task | undefined,
   };
 }
-

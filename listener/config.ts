@@ -68,7 +68,12 @@ const VARIABLES: Record<string, Variable & { key: keyof Config }> = {
     fallback: undefined,
     parse: urlOf("postgres:", "postgresql:"),
   },
-  REDIS_URL: { key: "redisUrl", expected: "redis://host:port or rediss://host:port", fallback: undefined, parse: urlOf("redis:", "rediss:") },
+  REDIS_URL: {
+    key: "redisUrl",
+    expected: "redis://host:port or rediss://host:port",
+    fallback: undefined,
+    parse: urlOf("redis:", "rediss:"),
+  },
   DEPLOYMENT: { key: "deployment", expected: "the path of the file that scripts/deploy.ts wrote", fallback: "", parse: String },
   FINALITY: {
     key: "finality",
@@ -131,9 +136,12 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     }
   }
   if (mistakes.length > 0) {
-    throw new SluiceError(`the configuration has ${mistakes.length === 1 ? "a mistake" : `${mistakes.length} mistakes`}:\n  ${mistakes.join("\n  ")}`, {
-      hint: "correct the environment or the file .env, then run `npm run doctor`",
-    });
+    throw new SluiceError(
+      `the configuration has ${mistakes.length === 1 ? "a mistake" : `${mistakes.length} mistakes`}:\n  ${mistakes.join("\n  ")}`,
+      {
+        hint: "correct the environment or the file .env, then run `npm run doctor`",
+      },
+    );
   }
   config.deployment ||= join(config.dataDir as string, "deployment.json");
   config.deployment = resolve(config.deployment as string);

@@ -1,6 +1,6 @@
 import pg from "pg";
-import { SluiceError, describe } from "./errors.ts";
-import { type Log, createOutage } from "./log.ts";
+import { describe, SluiceError } from "./errors.ts";
+import { createOutage, type Log } from "./log.ts";
 
 /** A pool or a single connection: whatever can run a statement. */
 export type Sql = Pick<pg.Pool, "query"> | Pick<pg.ClientBase, "query">;
@@ -12,11 +12,13 @@ export type Db = pg.Pool;
 export const SCHEMA = "sluice";
 
 const INT8 = 20;
+const INT8_ARRAY = 1016;
 const NUMERIC = 1700;
 const types: pg.CustomTypesConfig = {
   // Block numbers, positions and counts stay far below 2^53; a numeric is an amount of a token and does not.
   getTypeParser: ((oid: number, format?: "text" | "binary") => {
     if (oid === INT8) return Number;
+    if (oid === INT8_ARRAY) return (text: string) => (text === "{}" ? [] : text.slice(1, -1).split(",").map(Number));
     if (oid === NUMERIC) return (text: string) => (text.includes(".") ? Number(text) : BigInt(text));
     return pg.types.getTypeParser(oid, format);
   }) as typeof pg.types.getTypeParser,
@@ -66,8 +68,18 @@ export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>, isola
 
 /** SQLSTATE classes of a server that is not there (any more), starts, stops, or asks to try again. */
 const TRANSIENT_STATES = /^(08|57P0|53|40001|40P01|25006|58)/;
-const TRANSIENT_CODES = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
-const TRANSIENT_TEXT = /connection terminated|timeout expired|connection ended|not queryable|server closed the connection|timeout exceeded/i;
+const TRANSIENT_CODES = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ETIMEDOUT",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+]);
+const TRANSIENT_TEXT =
+  /connection terminated|timeout expired|connection ended|not queryable|server closed the connection|timeout exceeded/i;
 
 /** Whether Postgres is away or asks for another try, so that waiting helps and the statement itself is not at fault. */
 export function isDbOutage(error: unknown): boolean {
@@ -87,7 +99,10 @@ export async function waitForDb(db: Db, log: Log, signal: AbortSignal): Promise<
       return outage.ends();
     } catch (error) {
       if (!isDbOutage(error)) {
-        throw new SluiceError(`Postgres refuses us: ${describe(error)}`, { hint: "check DATABASE_URL: user, password, database", cause: error });
+        throw new SluiceError(`Postgres refuses us: ${describe(error)}`, {
+          hint: "check DATABASE_URL: user, password, database",
+          cause: error,
+        });
       }
       outage.begins(describe(error));
       await sleep(delay, signal);

@@ -5,7 +5,17 @@ import pino from "pino";
 export type Log = pino.Logger;
 
 /** What may never reach a log line, whatever object it is logged with. */
-const SECRETS = ["password", "secret", "apiKey", "apiKeys", "authorization", "connectionString", "*.password", "*.secret", "*.authorization"];
+const SECRETS = [
+  "password",
+  "secret",
+  "apiKey",
+  "apiKeys",
+  "authorization",
+  "connectionString",
+  "*.password",
+  "*.secret",
+  "*.authorization",
+];
 
 /**
  * A JSON logger that writes to `file`, or to standard error where none is given: standard output belongs to data.
@@ -49,5 +59,17 @@ export function createOutage(log: Log, what: string) {
       if (since !== undefined) log.info({ seconds: Math.round((Date.now() - since) / 1000) }, `${what}: back`);
       since = undefined;
     },
+  };
+}
+
+/** Passes each text on once per `interval` ms. */
+export function createThrottle(interval: number, pass: (text: string) => void): (text: string) => void {
+  const passed = new Map<string, number>();
+  return text => {
+    const now = Date.now();
+    if (now - (passed.get(text) ?? Number.NEGATIVE_INFINITY) < interval) return;
+    if (passed.size > 100) passed.clear();
+    passed.set(text, now);
+    pass(text);
   };
 }

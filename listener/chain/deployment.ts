@@ -23,7 +23,8 @@ const deploymentSchema = z.object({
     .refine(contracts => Object.keys(contracts).length > 0, "names no contract"),
 });
 
-const DEPLOY_FIRST = "deploy first: `npx hardhat run scripts/deploy.ts --network localhost`, or point DEPLOYMENT to the file or the Ignition folder";
+const DEPLOY_FIRST =
+  "deploy first: `npx hardhat run scripts/deploy.ts --network localhost`, or point DEPLOYMENT to the file or the Ignition folder";
 
 /**
  * Reads a deployment: the JSON file that scripts/deploy.ts writes, or the folder of an Ignition deployment

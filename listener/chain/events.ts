@@ -1,4 +1,4 @@
-import { AbiCoder, EventFragment, Interface, type InterfaceAbi, type ParamType, Result } from "ethers";
+import { AbiCoder, type EventFragment, Interface, type InterfaceAbi, type ParamType, type Result } from "ethers";
 import { cleanText } from "../db.ts";
 import type { Hex, Log } from "./types.ts";
 
@@ -33,11 +33,14 @@ function compileEvent(fragment: EventFragment): EventDecoder {
   const readTopic = indexed.map(input => wordReader(input) ?? ((topic: string) => `0x${topic}`));
   const readData = plain.map(wordReader);
   const isStatic = readData.every(reader => reader !== undefined);
-  const revivers = fragment.inputs.map(input => [nameOf.get(input)!, input.indexed && !wordReader(input) ? String : reviver(input)] as const);
+  const revivers = fragment.inputs.map(
+    input => [nameOf.get(input)!, input.indexed && !wordReader(input) ? String : reviver(input)] as const,
+  );
 
   const decodeData = isStatic
     ? (data: Hex, into: Arguments) => {
-        if (data.length < 2 + plain.length * WORD) throw new Error(`the data has ${(data.length - 2) / 2} bytes, expected ${plain.length * 32}`);
+        if (data.length < 2 + plain.length * WORD)
+          throw new Error(`the data has ${(data.length - 2) / 2} bytes, expected ${plain.length * 32}`);
         for (let i = 0; i < plain.length; i++) into[nameOf.get(plain[i]!)!] = readData[i]!(data.slice(2 + i * WORD, 2 + (i + 1) * WORD));
       }
     : (data: Hex, into: Arguments) => {
@@ -49,7 +52,8 @@ function compileEvent(fragment: EventFragment): EventDecoder {
     name: fragment.name,
     topic: fragment.topicHash,
     decode(topics, data) {
-      if (topics.length !== indexed.length + 1) throw new Error(`the log has ${topics.length - 1} indexed arguments, expected ${indexed.length}`);
+      if (topics.length !== indexed.length + 1)
+        throw new Error(`the log has ${topics.length - 1} indexed arguments, expected ${indexed.length}`);
       const decoded: Arguments = {};
       // The names keep the order of the declaration, whatever is indexed.
       for (const name of nameOf.values()) decoded[name] = "";
@@ -129,11 +133,17 @@ export function createDecoder(contracts: readonly ContractAt[]): (log: Log) => D
   return log => {
     const contract = byAddress.get(log.address);
     const event = contract?.byTopic.get(log.topics[0] ?? "");
-    if (!contract || !event) return { contract: contract?.name ?? "", name: "", arguments: undefined, error: "no event of ours has this topic" };
+    if (!contract || !event)
+      return { contract: contract?.name ?? "", name: "", arguments: undefined, error: "no event of ours has this topic" };
     try {
       return { contract: contract.name, name: event.name, arguments: event.decode(log.topics, log.data), error: undefined };
     } catch (error) {
-      return { contract: contract.name, name: event.name, arguments: undefined, error: cleanText((error as Error).message).slice(0, 1_000) };
+      return {
+        contract: contract.name,
+        name: event.name,
+        arguments: undefined,
+        error: cleanText((error as Error).message).slice(0, 1_000),
+      };
     }
   };
 }

@@ -147,7 +147,8 @@ async function headersFor(source: ChainSource, { to, logs }: Range): Promise<Hea
   return headers.map((header, i) => {
     const number = wanted[i]!;
     if (!header) throw new UnknownBlockError({ number, hash: hashes.get(number) ?? "" });
-    if ((hashes.get(number) ?? header.hash) !== header.hash) throw new BadAnswerError(`the logs of block ${number} belong to another block`);
+    if ((hashes.get(number) ?? header.hash) !== header.hash)
+      throw new BadAnswerError(`the logs of block ${number} belong to another block`);
     return header;
   });
 }

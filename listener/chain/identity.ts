@@ -62,6 +62,8 @@ export async function checkSameChain(
   if (now.instance === then.instance || !then.oldest) return;
   const block = await rpc.call<{ number: Hex } | null>("eth_getBlockByHash", [then.oldest.hash, false]);
   if (!block) {
-    throw new WrongChainError(`the local chain was restarted: it does not hold block ${then.oldest.number} ${then.oldest.hash}`, { hint: RESET });
+    throw new WrongChainError(`the local chain was restarted: it does not hold block ${then.oldest.number} ${then.oldest.hash}`, {
+      hint: RESET,
+    });
   }
 }

@@ -27,13 +27,18 @@ const RULES: Rule[] = [
     refusal: ([, a, b]) => ({ kind: "range suggested", from: Math.min(Number(a), Number(b)), to: Math.max(Number(a), Number(b)) }),
   },
   { pattern: /retry with the range (\d+)-(\d+)/i, refusal: ([, a, b]) => ({ kind: "range suggested", from: Number(a), to: Number(b) }) },
-  { pattern: /filters\. the current limit|addresses or topics|too many (addresses|topics)/i, refusal: () => ({ kind: "too many addresses or topics" }) },
   {
-    pattern: /\b429\b|too many requests|rate limit|request limit|limit exceeded$|monthly capacity|under too much load|compute units per second|throughput|requests per second/i,
+    pattern: /filters\. the current limit|addresses or topics|too many (addresses|topics)/i,
+    refusal: () => ({ kind: "too many addresses or topics" }),
+  },
+  {
+    pattern:
+      /\b429\b|too many requests|rate limit|request limit|limit exceeded$|monthly capacity|under too much load|compute units per second|throughput|requests per second/i,
     refusal: () => ({ kind: "rate limited" }),
   },
   {
-    pattern: /beyond current head|unknown block|header not found|block not found|no backend is currently healthy|missing trie node|after last accepted block/i,
+    pattern:
+      /beyond current head|unknown block|header not found|block not found|no backend is currently healthy|missing trie node|after last accepted block/i,
     refusal: () => ({ kind: "node behind" }),
   },
   { pattern: new RegExp(String.raw`up to a ${N} block range`, "i"), refusal: cap },

@@ -64,7 +64,11 @@ async function fetchRange(source: ChainSource, from: number, to: number, span: S
     if (!(error instanceof RangeRefusedError) || blocks === 1) throw error;
     const { refusal } = error;
     const limit =
-      refusal.kind === "cap stated" ? refusal.cap : refusal.kind === "range suggested" ? refusal.to - refusal.from + 1 : Math.floor(blocks / 2);
+      refusal.kind === "cap stated"
+        ? refusal.cap
+        : refusal.kind === "range suggested"
+          ? refusal.to - refusal.from + 1
+          : Math.floor(blocks / 2);
     const usable = Math.max(1, Math.min(limit, blocks - 1));
     span.refused(blocks, usable, refusal.kind === "cap stated");
     const logs: Log[] = [];

@@ -1,7 +1,7 @@
 import { Agent, type Dispatcher, request } from "undici";
 import { sleep } from "../db.ts";
-import { SluiceError, describe } from "../errors.ts";
-import { type Log, createOutage, redactUrl } from "../log.ts";
+import { describe, SluiceError } from "../errors.ts";
+import { createOutage, type Log, redactUrl } from "../log.ts";
 
 /** A JSON-RPC error that the node answered on purpose: asking again the same way would not help. */
 export class RpcError extends SluiceError {
@@ -32,7 +32,8 @@ const TIMEOUT = 20_000;
 const MAX_REST = 10_000;
 
 /** Codes and texts by which a node says "not now" rather than "no". */
-const TRANSIENT = /\b429\b|too many requests|rate limit|under too much load|no backend is currently healthy|temporarily unavailable|try again/i;
+const TRANSIENT =
+  /\b429\b|too many requests|rate limit|under too much load|no backend is currently healthy|temporarily unavailable|try again/i;
 
 /**
  * Speaks JSON-RPC to one node through several URLs, in the given order of preference. A URL that fails rests for a

@@ -34,8 +34,10 @@ export function checkLogs(logs: Log[], filter: LogFilter, from: number, to: numb
   const topics = new Set(filter.topics);
   let previous: Log | undefined;
   for (const log of sorted) {
-    if (log.blockNumber < from || log.blockNumber > to) throw new BadAnswerError(`a log of block ${log.blockNumber} in an answer for ${from} to ${to}`);
-    if (!addresses.has(log.address) || !topics.has(log.topics[0] ?? "")) throw new BadAnswerError(`a log of ${log.address} that was not asked for`);
+    if (log.blockNumber < from || log.blockNumber > to)
+      throw new BadAnswerError(`a log of block ${log.blockNumber} in an answer for ${from} to ${to}`);
+    if (!addresses.has(log.address) || !topics.has(log.topics[0] ?? ""))
+      throw new BadAnswerError(`a log of ${log.address} that was not asked for`);
     if (previous?.blockNumber === log.blockNumber) {
       if (previous.logIndex === log.logIndex) throw new BadAnswerError(`log ${log.logIndex} of block ${log.blockNumber} twice`);
       if (previous.blockHash !== log.blockHash) throw new BadAnswerError(`block ${log.blockNumber} with two hashes in one answer`);

@@ -26,7 +26,8 @@ export function planDeliveries(routes: readonly CompiledRoute[], routed: readonl
       }
       const fits = open && open.events.length < route.batch && Math.abs(event.position - open.events[0]!) < MAX_SPREAD;
       if (fits) open!.events.push(event.position);
-      else drafts.push((open = { queue: route.queue, operation, events: [event.position], key: route.orderBy?.(event) ?? null, error: null }));
+      else
+        drafts.push((open = { queue: route.queue, operation, events: [event.position], key: route.orderBy?.(event) ?? null, error: null }));
     }
   }
   return drafts;

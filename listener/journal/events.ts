@@ -97,9 +97,16 @@ export async function insertEvents(tx: Tx, chainId: number, events: readonly New
   );
 }
 
-/** Events by position, in the given order. */
+/** Events by position, in the given order. Throws where the journal lacks one: its deliveries cannot be right then. */
 export async function readEvents(sql: Sql, chainId: number, positions: readonly number[]): Promise<EventRow[]> {
-  const { rows } = await sql.query<EventRow>(`select ${EVENT_COLUMNS} from events where chain_id = $1 and position = any($2)`, [chainId, positions]);
+  const { rows } = await sql.query<EventRow>(`select ${EVENT_COLUMNS} from events where chain_id = $1 and position = any($2)`, [
+    chainId,
+    positions,
+  ]);
   const byPosition = new Map(rows.map(row => [row.position, row]));
-  return positions.flatMap(position => byPosition.get(position) ?? []);
+  return positions.map(position => {
+    const row = byPosition.get(position);
+    if (!row) throw new Error(`the journal has no event ${position} of chain ${chainId}`);
+    return row;
+  });
 }

@@ -1,7 +1,7 @@
 import type { App, CompiledRoute } from "../app.ts";
 import { type ContractAt, createDecoder } from "../chain/events.ts";
 import type { BlockRef, ChainUpdate, Checkpoint, Header, Hex } from "../chain/types.ts";
-import { type Db, transaction, type Tx } from "../db.ts";
+import { type Db, type Tx, transaction } from "../db.ts";
 import { LeaseLostError } from "../errors.ts";
 import { insertDeliveries, type Operation, planDeliveries, type Routed } from "./deliveries.ts";
 import { EVENT_COLUMNS, type EventRow, insertEvents, type NewEvent, newJournalEvent, toJournalEvent } from "./events.ts";
@@ -32,8 +32,8 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
 
   async function moveTip(tx: Tx, to: BlockRef | undefined, set: string, values: unknown[]): Promise<number> {
     const { rows } = await tx.query<{ events: number }>(
-      `update checkpoint set tip_number = $4, tip_hash = $5, updated_at = now(), ${set}
-       where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3 returning events`,
+      `update checkpoint set tip_number = $4::bigint, tip_hash = $5::text, updated_at = now(), ${set}
+       where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text returning events`,
       [chainId, epoch, tip, to?.number ?? null, to?.hash ?? null, ...values],
     );
     if (!rows[0]) throw new LeaseLostError(epoch);
@@ -50,7 +50,10 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
 
   async function extend(tx: Tx, update: Extract<ChainUpdate, { type: "extend" }>): Promise<Recorded> {
     const last = update.headers.at(-1)!;
-    const total = await moveTip(tx, last, "head_number = greatest($6, $4), events = events + $7", [update.head, update.logs.length]);
+    const total = await moveTip(tx, last, "head_number = greatest($6::bigint, $4::bigint), events = events + $7::bigint", [
+      update.head,
+      update.logs.length,
+    ]);
     const first = total - update.logs.length + 1;
     const events = update.logs.map((log, i): NewEvent => ({ position: first + i, log, decoded: decode(log) }));
     await insertBlocks(tx, chainId, update.headers);
@@ -77,8 +80,8 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
       [chainId],
     );
     const { rowCount } = await tx.query(
-      `update checkpoint set finalized_number = $4, finalized_hash = $5, updated_at = now()
-       where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3`,
+      `update checkpoint set finalized_number = $4::bigint, finalized_hash = $5::text, updated_at = now()
+       where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text`,
       [chainId, epoch, tip, update.block.number, update.block.hash],
     );
     if (rowCount === 0) throw new LeaseLostError(epoch);
@@ -95,7 +98,10 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
 
   const toRouted = (rows: readonly EventRow[]): Routed[] =>
     rows.map(row => ({
-      event: row.error === null ? toJournalEvent(app, row) : ({ position: row.position, event: `${row.contract}.${row.name}` } as Routed["event"]),
+      event:
+        row.error === null
+          ? toJournalEvent(app, row)
+          : ({ position: row.position, event: `${row.contract}.${row.name}` } as Routed["event"]),
       error: row.error ?? undefined,
     }));
 
@@ -126,7 +132,7 @@ async function insertBlocks(tx: Tx, chainId: number, headers: readonly Header[])
   const linked = headers.slice(first);
   await tx.query(
     `delete from blocks b where chain_id = $1
-       and not exists (select from blocks p where p.chain_id = $1 and p.number = $2 - 1)`,
+       and not exists (select from blocks p where p.chain_id = $1 and p.number = $2::bigint - 1)`,
     [chainId, linked[0]!.number],
   );
   await tx.query(

@@ -1,4 +1,4 @@
-import { type Db, sleep, type Sql } from "../db.ts";
+import { type Db, type Sql, sleep } from "../db.ts";
 import { describe } from "../errors.ts";
 import type { Log } from "../log.ts";
 
@@ -35,7 +35,7 @@ export async function acquireLease(options: LeaseOptions): Promise<Lease> {
 async function takeOver(sql: Sql, { chainId, writer, duration }: LeaseOptions): Promise<number | undefined> {
   const { rows } = await sql.query<{ epoch: number }>(
     `update checkpoint set epoch = epoch + 1, writer = $2, lease_until = clock_timestamp() + $3 * interval '1 ms'
-     where chain_id = $1 and lease_until < clock_timestamp() returning epoch`,
+     where chain_id = $1 and (lease_until < clock_timestamp() or writer = $2) returning epoch`,
     [chainId, writer, duration],
   );
   return rows[0]?.epoch;

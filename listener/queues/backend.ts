@@ -1,8 +1,8 @@
 import { createPostgresBackend, type Job, Queue, type QueueOptions, runMigrations, Worker, type WorkerOptions } from "bullmq";
 import { Redis } from "ioredis";
 import pg from "pg";
-import { SluiceError, describe } from "../errors.ts";
-import { type Log, createOutage, redactUrl } from "../log.ts";
+import { describe, SluiceError } from "../errors.ts";
+import { createOutage, createThrottle, type Log, redactUrl } from "../log.ts";
 
 /** What a job carries: the place of its row in `deliveries`. Everything else is read from there. */
 export type JobData = { chainId: number; queue: string; position: number };
@@ -14,7 +14,12 @@ export type DeliveryJob = Job<JobData>;
 export interface QueueBackend {
   readonly kind: "redis" | "postgres";
   openQueue(chainId: number, queue: string): DeliveryQueue;
-  openWorker(chainId: number, queue: string, run: (job: DeliveryJob, signal?: AbortSignal) => Promise<void>, options: Partial<WorkerOptions>): Worker<JobData>;
+  openWorker(
+    chainId: number,
+    queue: string,
+    run: (job: DeliveryJob, signal?: AbortSignal) => Promise<void>,
+    options: Partial<WorkerOptions>,
+  ): Worker<JobData>;
   close(): Promise<void>;
 }
 
@@ -23,6 +28,8 @@ export const bullName = (chainId: number, queue: string) => `sluice-${chainId}-$
 
 /** Finished jobs are of no use, the rows tell what became of them; a queue's own event stream is not read by anybody. */
 const JOB_DEFAULTS = { removeOnComplete: true, removeOnFail: true };
+/** BullMQ reports every failed command of an outage, thousands a second: each reason is logged once in this time (ms). */
+const REPORT_EVERY = 30_000;
 const STREAM = { events: { maxLen: 100 } };
 
 /**
@@ -63,7 +70,13 @@ export async function checkRedis(redis: Redis): Promise<void> {
 
 async function openPostgres(url: string, log: Log): Promise<QueueBackend> {
   // One pool for every queue and worker of the process: BullMQ would open one each.
-  const pool = new pg.Pool({ connectionString: url, max: 16, options: "-c search_path=bullmq", application_name: "sluice-bullmq", keepAlive: true });
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: 16,
+    options: "-c search_path=bullmq",
+    application_name: "sluice-bullmq",
+    keepAlive: true,
+  });
   pool.setMaxListeners(0);
   const outage = createOutage(log, "BullMQ's Postgres");
   pool.on("error", error => outage.begins(describe(error)));
@@ -77,12 +90,17 @@ async function openPostgres(url: string, log: Log): Promise<QueueBackend> {
   return createBackend("postgres", { connection: pool }, log, () => pool.end());
 }
 
-function createBackend(kind: QueueBackend["kind"], shared: { connection: unknown }, log: Log, disconnect: () => Promise<void>): QueueBackend {
+function createBackend(
+  kind: QueueBackend["kind"],
+  shared: { connection: unknown },
+  log: Log,
+  disconnect: () => Promise<void>,
+): QueueBackend {
   const opened: (Queue | Worker)[] = [];
   const factory = kind === "postgres" ? createPostgresBackend : undefined;
+  const report = createThrottle(REPORT_EVERY, (reason: string) => log.warn({ reason }, "BullMQ reports an error"));
   const keep = <T extends Queue | Worker>(it: T): T => {
-    // BullMQ reports every failed command here; the outage of the connection has been said once already.
-    (it as Queue).on("error", error => log.debug({ reason: describe(error) }, "BullMQ reports an error"));
+    (it as Queue).on("error", error => report(describe(error)));
     opened.push(it);
     return it;
   };
@@ -110,7 +128,9 @@ function createBackend(kind: QueueBackend["kind"], shared: { connection: unknown
       return keep(new Worker<JobData>(bullName(chainId, queue), (job, _token, signal) => run(job, signal), settings, factory as never));
     },
     async close() {
-      await Promise.all(opened.map(it => it.close().catch(error => log.debug({ reason: describe(error) }, "BullMQ did not close in order"))));
+      await Promise.all(
+        opened.map(it => it.close().catch(error => log.debug({ reason: describe(error) }, "BullMQ did not close in order"))),
+      );
       await disconnect();
     },
   };

@@ -138,7 +138,10 @@ const CLAIM_BY_KEY = `
   ) ${MARK_SENT}`;
 
 async function hasPending(db: Db, chainId: number, queue: string): Promise<boolean> {
-  const { rowCount } = await db.query("select from deliveries where chain_id = $1 and queue = $2 and state = 'pending' limit 1", [chainId, queue]);
+  const { rowCount } = await db.query("select from deliveries where chain_id = $1 and queue = $2 and state = 'pending' limit 1", [
+    chainId,
+    queue,
+  ]);
   return rowCount === 1;
 }
 
@@ -183,7 +186,12 @@ async function resendLost(
          where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent' returning position, sends, operation`,
         [chainId, queue, missing.map(({ position }) => position)],
       );
-      await addJobs(jobs, chainId, queue, again.sort((a, b) => a.position - b.position));
+      await addJobs(
+        jobs,
+        chainId,
+        queue,
+        again.sort((a, b) => a.position - b.position),
+      );
       resent += again.length;
     }
     if (missing.length === 0 || rows.length < LOOKED_FOR) break;

@@ -1,10 +1,10 @@
 import { UnrecoverableError } from "bullmq";
 import type { App, CompiledRoute, JournalEvent } from "../app.ts";
-import { type Db, isDbOutage, transaction, type Tx } from "../db.ts";
+import { type Db, isDbOutage, type Tx, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
-import { createOutage, type Log } from "../log.ts";
 import { insertDeliveries, type Operation } from "../journal/deliveries.ts";
 import { type EventRow, readEvents, toJournalEvent } from "../journal/events.ts";
+import { createOutage, type Log } from "../log.ts";
 import type { DeliveryJob, QueueBackend } from "../queues/backend.ts";
 
 export type WorkerSettings = {
@@ -24,8 +24,8 @@ export type WorkerSettings = {
 /** Attempts after which a batch is taken apart, so that one bad event does not hold the others. */
 const ATTEMPTS_AS_BATCH = 3;
 
-/** Milliseconds before the next try: doubling from 200 ms to 30 s, the later half of it by chance. */
-const backoff = (attempts: number) => Math.min(30_000, 100 * 2 ** Math.min(attempts, 12)) * (0.5 + Math.random() / 2);
+/** Whole milliseconds before the next try: doubling from 400 ms to 30 s, the later half of it by chance. */
+const backoff = (attempts: number) => Math.round(Math.min(30_000, 200 * 2 ** Math.min(attempts, 12)) * (0.5 + Math.random() / 2));
 
 /**
  * Works on the application's queues until `close`, which lets what is under way finish.
@@ -112,7 +112,12 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
     const live = rows.filter(event => event.live);
     if (live.length < row.events.length) {
       const positions = live.map(event => event.position);
-      await tx.query("update deliveries set events = $4 where chain_id = $1 and queue = $2 and position = $3", [chainId, queue, position, positions]);
+      await tx.query("update deliveries set events = $4 where chain_id = $1 and queue = $2 and position = $3", [
+        chainId,
+        queue,
+        position,
+        positions,
+      ]);
     }
     if (live.length > 0) await projection!.apply(tx, toEvents(live));
     return row;
@@ -133,7 +138,9 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
     return rows.filter(row => applied.has(row.position));
   }
 
-  const toEvents = (rows: readonly EventRow[]) => rows.map(row => toJournalEvent(app, row)) as never;
+  function toEvents(rows: readonly EventRow[]): never {
+    return rows.map(row => toJournalEvent(app, row)) as never;
+  }
 
   async function runTask(position: number, signal: AbortSignal): Promise<Row | undefined> {
     const { rows } = await db.query<Row>(
@@ -162,13 +169,10 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
       const row = rows[0];
       if (!row) return undefined;
       const settle = (state: "done" | "dead", events: number[]) =>
-        tx.query("update deliveries set state = $4, events = $5, done_at = clock_timestamp() where chain_id = $1 and queue = $2 and position = $3", [
-          chainId,
-          queue,
-          position,
-          state,
-          events,
-        ]);
+        tx.query(
+          "update deliveries set state = $4, events = $5, done_at = clock_timestamp() where chain_id = $1 and queue = $2 and position = $3",
+          [chainId, queue, position, state, events],
+        );
       if (row.events.length > 1 && row.attempts >= Math.min(ATTEMPTS_AS_BATCH, route.attempts)) {
         await settle("done", []);
         const drafts = row.events.map(event => ({ queue, operation: row.operation, events: [event], key: null, error: null }));

@@ -48,13 +48,18 @@ async function move(tx: Tx, events: readonly Transfer[], sign: bigint): Promise<
 
 /** The balance of an account in the smallest unit. */
 export async function readBalance(sql: Sql, chainId: number, address: string): Promise<bigint> {
-  const { rows } = await sql.query<{ balance: bigint }>("select balance from balances where chain_id = $1 and address = $2", [chainId, address]);
+  const { rows } = await sql.query<{ balance: bigint }>("select balance from balances where chain_id = $1 and address = $2", [
+    chainId,
+    address,
+  ]);
   return rows[0]?.balance ?? 0n;
 }
 
 /** How many accounts hold something. */
 export async function countHolders(sql: Sql, chainId: number): Promise<number> {
-  const { rows } = await sql.query<{ holders: number }>("select count(*) as holders from balances where chain_id = $1 and balance > 0", [chainId]);
+  const { rows } = await sql.query<{ holders: number }>("select count(*) as holders from balances where chain_id = $1 and balance > 0", [
+    chainId,
+  ]);
   return rows[0]!.holders;
 }
 
@@ -79,7 +84,8 @@ async function auditBalances({ tx, chainId, rpc, tip, contracts, failed }: Audit
   );
   const compare = async ({ address, balance }: (typeof rows)[number]) => {
     const onChain = await read("balanceOf(address)", AbiCoder.defaultAbiCoder().encode(["address"], [address]).slice(2));
-    if (onChain !== balance) failed({ invariant: "I7", what: `balance of ${address} at block ${tip.number}`, expected: onChain, found: balance });
+    if (onChain !== balance)
+      failed({ invariant: "I7", what: `balance of ${address} at block ${tip.number}`, expected: onChain, found: balance });
   };
   for (let i = 0; i < rows.length; i += CALLS_AT_ONCE) await Promise.all(rows.slice(i, i + CALLS_AT_ONCE).map(compare));
   const supply = await read("totalSupply()");

@@ -87,7 +87,8 @@ async function count(tx: Tx, events: readonly Counted[], sign: bigint): Promise<
     }
   }
   const chainId = events[0]!.chainId;
-  const rows = (map: Map<string, bigint>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => [...key.split(" "), value]);
+  const rows = (map: Map<string, bigint>) =>
+    [...map].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => [...key.split(" "), value]);
   const column = (table: unknown[][], i: number) => table.map(row => row[i]);
 
   const total = rows(totals);
@@ -116,7 +117,9 @@ export type Statistics = Record<Metric, bigint> & { paused: boolean };
 
 /** The totals, and whether the token is paused. */
 export async function readStatistics(sql: Sql, chainId: number): Promise<Statistics> {
-  const { rows } = await sql.query<{ metric: Metric; value: bigint }>("select metric, value from statistics where chain_id = $1", [chainId]);
+  const { rows } = await sql.query<{ metric: Metric; value: bigint }>("select metric, value from statistics where chain_id = $1", [
+    chainId,
+  ]);
   const { rows: pauses } = await sql.query<{ paused: boolean }>(
     "select paused from pauses where chain_id = $1 order by position desc limit 1",
     [chainId],

@@ -1,0 +1,128 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import type { App } from "../app.ts";
+import type { Deployment } from "../chain/deployment.ts";
+import type { ContractAt } from "../chain/events.ts";
+import { follow } from "../chain/follow.ts";
+import { type ChainIdentity, checkDeployment, checkSameChain, readIdentity } from "../chain/identity.ts";
+import { openRpc } from "../chain/rpc.ts";
+import { nodeSource } from "../chain/source.ts";
+import type { LogFilter } from "../chain/types.ts";
+import type { Config, Finality } from "../config.ts";
+import { type Db, isDbOutage, sleep, waitForDb } from "../db.ts";
+import { describe, LeaseLostError } from "../errors.ts";
+import { enterChain, readOrigin } from "../journal/chains.ts";
+import { openJournal, type Recorded } from "../journal/journal.ts";
+import { acquireLease } from "../journal/lease.ts";
+import type { Log } from "../log.ts";
+import type { QueueBackend } from "../queues/backend.ts";
+import { startRelay } from "../queues/relay.ts";
+
+export type ListenerOptions = {
+  app: App;
+  config: Pick<Config, "rpcUrls" | "finality" | "verify" | "pollInterval" | "lease" | "window">;
+  db: Db;
+  backend: QueueBackend;
+  deployment: Deployment;
+  log: Log;
+  signal: AbortSignal;
+  onRecorded?: (recorded: Recorded) => void;
+};
+
+/** Confirmations after which a block of a development chain counts as final: its own tags call every block final at once. */
+export const DEVELOPMENT_FINALITY = 16;
+
+/** How often the node is asked whether it still stands for the same chain (ms). */
+const IDENTITY_CHECK = 5_000;
+
+/** The contracts of a deployment that the application knows, and the filter for their events. */
+export function followed(app: App, deployment: Deployment): { contracts: ContractAt[]; filter: LogFilter } {
+  const contracts = Object.entries(deployment.contracts).flatMap(([name, { address }]) => {
+    const decoders = app.contracts.get(name);
+    return decoders ? [{ name, decoders, address: address.toLowerCase() }] : [];
+  });
+  const topics = new Set(contracts.flatMap(({ decoders }) => decoders.map(({ topic }) => topic)));
+  return { contracts, filter: { addresses: contracts.map(({ address }) => address), topics: [...topics] } };
+}
+
+export const finalityOf = (configured: Finality | undefined, identity: ChainIdentity): Finality =>
+  configured ?? (identity.development ? DEVELOPMENT_FINALITY : "finalized");
+
+/**
+ * Follows the chain into the journal and relays, until the signal aborts: as the leader, or standing by for one.
+ * Outages of node, database and Redis are waited for; what waiting cannot mend is thrown.
+ */
+export async function runListener(options: ListenerOptions): Promise<void> {
+  const { db, deployment, log, signal, config } = options;
+  const writer = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+  const rpc = openRpc(config.rpcUrls, { log, signal });
+  try {
+    const identity = await readIdentity(rpc);
+    await checkDeployment(rpc, identity, deployment);
+    await enterChain(db, rpc, identity, deployment);
+    while (!signal.aborted) {
+      try {
+        await waitForDb(db, log, signal);
+        await lead(options, identity, writer);
+      } catch (error) {
+        if (signal.aborted) break;
+        if (!(error instanceof LeaseLostError) && !isDbOutage(error)) throw error;
+        log.warn({ reason: describe(error) }, "stopped writing; starting again from the checkpoint");
+        await sleep(200, signal);
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    rpc.close();
+  }
+}
+
+async function lead(options: ListenerOptions, identity: ChainIdentity, writer: string): Promise<void> {
+  const { app, config, db, backend, deployment, log, signal, onRecorded } = options;
+  const { chainId } = identity;
+  const lease = await acquireLease({ db, chainId, writer, duration: config.lease, log, signal });
+  const term = new AbortController();
+  const over = AbortSignal.any([lease.lost, term.signal]);
+  const rpc = openRpc(config.rpcUrls, { log, signal: over });
+  const relay = startRelay({ db, backend, chainId, routes: app.routes, window: config.window, log, signal: over });
+  const { contracts, filter } = followed(app, deployment);
+  const source = nodeSource({
+    rpc,
+    filter,
+    finality: finalityOf(config.finality, identity),
+    verify: config.verify,
+    pollInterval: config.pollInterval,
+    signal: over,
+    log,
+  });
+  const journal = openJournal({ db, chainId, epoch: lease.epoch, app, contracts });
+
+  const record = async () => {
+    for await (const update of follow(source, await journal.checkpoint(), log)) {
+      const recorded = await journal.record(update);
+      relay.wake(Object.keys(recorded.deliveries));
+      onRecorded?.(recorded);
+    }
+  };
+  const watch = async () => {
+    for (;;) {
+      await sleep(IDENTITY_CHECK, over);
+      over.throwIfAborted();
+      const now = await readIdentity(rpc);
+      if (now.genesis !== identity.genesis || now.instance !== identity.instance)
+        await checkSameChain(rpc, now, await readOrigin(db, chainId));
+    }
+  };
+  try {
+    await Promise.race([record(), watch()]);
+  } catch (error) {
+    // The lease ended under the work: whatever it stumbled over then is not the reason.
+    throw lease.lost.aborted && !signal.aborted ? new LeaseLostError(lease.epoch) : error;
+  } finally {
+    term.abort();
+    await relay.stopped;
+    rpc.close();
+    await lease.release();
+  }
+}

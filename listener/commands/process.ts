@@ -1,0 +1,67 @@
+import { join } from "node:path";
+import { type Config, loadEnvironment, readConfig } from "../config.ts";
+import { app } from "../dapp/routes.ts";
+import { type Db, migrate, openDb, waitForDb } from "../db.ts";
+import { openPostgres } from "../embedded/postgres.ts";
+import { JOURNAL_MIGRATIONS } from "../journal/schema.ts";
+import { createLog, type Log } from "../log.ts";
+import { openBackend, type QueueBackend } from "../queues/backend.ts";
+
+/** Everything that the schema needs: the journal's tables and those of the application's projections. */
+export const MIGRATIONS = [...JOURNAL_MIGRATIONS, ...app.migrations];
+
+/** What a command has in hand. Closing gives back what it opened, the newest first. */
+export type Process = AsyncDisposable & {
+  config: Config;
+  log: Log;
+  /** Aborts at Ctrl-C and SIGTERM. A second one ends the process at once. */
+  signal: AbortSignal;
+  stop(): void;
+  /** The given database, or the embedded one. Migrated and reachable. */
+  openDatabase(options?: { max?: number }): Promise<{ db: Db; url: string; embedded: boolean }>;
+  openQueues(databaseUrl: string): Promise<QueueBackend>;
+  /** Runs at the end, before what was opened earlier is closed. */
+  defer(close: () => unknown): void;
+};
+
+/** Reads the configuration and prepares a command. `logFile` is put into the data directory. */
+export function openProcess(command: string, options: { logFile?: string } = {}): Process {
+  const config = readConfig(loadEnvironment());
+  const log = createLog(config.logLevel, options.logFile && join(config.dataDir, options.logFile)).child({ command });
+  const stopping = new AbortController();
+  const stack = new AsyncDisposableStack();
+  const onSignal = () => {
+    if (stopping.signal.aborted) process.exit(130);
+    stopping.abort();
+  };
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, onSignal);
+  stack.defer(() => {
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, onSignal);
+  });
+  return {
+    config,
+    log,
+    signal: stopping.signal,
+    stop: () => stopping.abort(),
+    defer: close => stack.defer(async () => void (await close())),
+    async openDatabase({ max } = {}) {
+      let url = config.databaseUrl;
+      if (!url) {
+        const postgres = await openPostgres({ dataDir: config.dataDir, log: line => log.info(line) });
+        stack.defer(() => postgres.close());
+        url = postgres.url;
+      }
+      const db = openDb(url, { name: `sluice-${command}`, ...(max ? { max } : {}) });
+      stack.defer(() => db.end());
+      await waitForDb(db, log, stopping.signal);
+      await migrate(db, MIGRATIONS);
+      return { db, url, embedded: !config.databaseUrl };
+    },
+    async openQueues(databaseUrl) {
+      const backend = await openBackend({ redisUrl: config.redisUrl, databaseUrl, log });
+      stack.defer(() => backend.close());
+      return backend;
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}

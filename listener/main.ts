@@ -1,0 +1,86 @@
+#!/usr/bin/env node
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { describe, SluiceError } from "./errors.ts";
+
+const whole = (given: string) => {
+  if (!/^[1-9]\d{0,5}$/.test(given)) throw new InvalidArgumentError("expected a whole number from 1 on, such as 8");
+  return Number(given);
+};
+const duration = (given: string) => {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(given);
+  if (!match) throw new InvalidArgumentError("expected a time such as 20s, 500ms or 5m");
+  return Number(match[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match[2] as "ms"];
+};
+const words = (given: string) => given.split(",").map(word => word.trim());
+
+const program = new Command("sluice")
+  .description("Contract events in, BullMQ jobs out: exactly once in effect, through reorgs, crashes and bad nodes.")
+  .showHelpAfterError("(run with --help for what it takes)")
+  .addHelpText("after", "\nSettings come from the environment or a file .env; see the README.");
+
+// Each command loads only what it needs: `--help` works in a checkout that is not built yet.
+program
+  .command("start")
+  .description("everything in one process: chain and database if none are given, deployment, listener, workers, API, demo traffic")
+  .option("--no-traffic", "send no transactions")
+  .option("--for <time>", "run that long, stop the traffic, drain, audit, report and exit", duration)
+  .option("--json", "with --for: print one JSON object and nothing else on standard output")
+  .action(async options => (await import("./commands/start.ts")).start(options));
+program
+  .command("listen")
+  .description("follow the chain, write the journal, relay deliveries; run several for high availability")
+  .action(async () => (await import("./commands/listen.ts")).listen());
+program
+  .command("work")
+  .description("run workers; run as many as you like")
+  .option("--queues <names>", "only these queues, separated by commas", words)
+  .option("--concurrency <n>", "deliveries at a time per queue", whole)
+  .action(async options => (await import("./commands/work.ts")).work(options));
+program
+  .command("serve")
+  .description("serve the API")
+  .action(async () => (await import("./commands/serve.ts")).serve());
+program
+  .command("status")
+  .description("head, tip, finalized, lag, leader, queues, dead letters")
+  .option("--json", "print JSON")
+  .action(async options => (await import("./commands/status.ts")).status(options));
+program
+  .command("audit")
+  .description("compare journal and projections with the chain; exit 1 where they differ")
+  .option("--json", "print JSON")
+  .action(async options => (await import("./commands/audit.ts")).audit(options));
+program
+  .command("doctor")
+  .description("check the machine and the configuration, and say what to do")
+  .option("--json", "print JSON")
+  .action(async options => (await import("./commands/doctor.ts")).doctor(options));
+program
+  .command("reset")
+  .description("empty the local data, after asking")
+  .option("--yes", "do not ask")
+  .action(async options => (await import("./commands/reset.ts")).reset(options));
+
+program.exitOverride();
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode;
+  } else {
+    process.stderr.write(`${explain(error)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+/** What a person reads of an error: the message, what to do; a stack only where it is a fault of ours. */
+function explain(error: unknown): string {
+  if (error instanceof SluiceError) {
+    const cause = error.cause === undefined ? "" : ` (${describe(error.cause)})`;
+    return `sluice: ${error.message}${cause}${error.hint ? `\n  → ${error.hint}` : ""}`;
+  }
+  const notBuilt =
+    error instanceof Error && (error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND" && /artifacts/.test(error.message);
+  if (notBuilt) return "sluice: the contracts are not built\n  → run `npm run build`";
+  return `sluice: ${error instanceof Error ? error.stack : String(error)}`;
+}
