@@ -34,7 +34,10 @@ export type EventOf<C extends Contracts, Name extends string> = Name extends `${
   ? JournalEvent<Name, EventArguments<C[K], E>>
   : never;
 
-/** What a projection's check may use: one moment of the database, the chain at the tip, and a place for what differs. */
+/** Something that the chain says and we do not, or the other way round. */
+export type AuditFailure = { invariant: string; what: string; expected: unknown; found: unknown };
+
+/** What an application's own check may use: one moment of the database, the chain at the tip, and a place for what it finds. */
 export type AuditContext = {
   tx: Tx;
   chainId: number;
@@ -42,8 +45,13 @@ export type AuditContext = {
   tip: BlockRef;
   /** Addresses of the application's contracts by name. */
   contracts: Record<string, Hex>;
-  failed(failure: { invariant: string; what: string; expected: unknown; found: unknown }): void;
+  /** Adds to the number of things that were compared for an invariant. */
+  checked(invariant: string, count: number): void;
+  failed(failure: AuditFailure): void;
 };
+
+/** Holds what the application claims against the chain. */
+export type Audit = (context: AuditContext) => Promise<void>;
 
 /**
  * State that follows the head. `apply` and `revert` are inverse, each in the transaction that marks its delivery done, on
@@ -59,8 +67,6 @@ export type Projection<E extends JournalEvent = JournalEvent> = {
   migrations: readonly string[];
   apply(tx: Tx, events: readonly E[]): Promise<void>;
   revert(tx: Tx, events: readonly E[]): Promise<void>;
-  /** Holds the tables against the chain itself. Gives, per invariant, how many things it compared. */
-  audit?(context: AuditContext): Promise<Record<string, number>>;
 };
 
 /**
@@ -105,6 +111,7 @@ export type App = {
   routes: readonly CompiledRoute[];
   projections: readonly Projection[];
   migrations: readonly Migration[];
+  audits: readonly Audit[];
   decoderOf(contract: string, name: string): EventDecoder | undefined;
 };
 
@@ -116,7 +123,7 @@ const MAX_BATCH = 1_000;
  *
  * @throws SluiceError that names every route that cannot work: unknown event, doubled or malformed queue name, bad batch
  */
-export function defineApp(definition: { contracts: Contracts; routes: readonly Route[] }): App {
+export function defineApp(definition: { contracts: Contracts; routes: readonly Route[]; audits?: readonly Audit[] }): App {
   const contracts = new Map(Object.entries(definition.contracts).map(([name, abi]) => [name, compileEvents(abi as never)]));
   const names = new Set([...contracts].flatMap(([contract, decoders]) => decoders.map(({ name }) => `${contract}.${name}`)));
   const problems: string[] = [];
@@ -138,6 +145,7 @@ export function defineApp(definition: { contracts: Contracts; routes: readonly R
     routes,
     projections,
     migrations: projections.flatMap(({ name, migrations }) => migrations.map((sql, i) => ({ name: `${name}-${i + 1}`, sql }))),
+    audits: definition.audits ?? [],
     decoderOf: (contract, name) => contracts.get(contract)?.find(decoder => decoder.name === name),
   };
 }

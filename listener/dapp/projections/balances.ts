@@ -1,5 +1,5 @@
-import { AbiCoder, id, ZeroAddress } from "ethers";
-import type { AuditContext, Projection } from "../../app.ts";
+import { ZeroAddress } from "ethers";
+import type { Projection } from "../../app.ts";
 import type { Sql, Tx } from "../../db.ts";
 import type { Event } from "../contracts.ts";
 
@@ -20,7 +20,6 @@ export const balances: Projection<Transfer> = {
   ],
   apply: (tx, events) => move(tx, events, 1n),
   revert: (tx, events) => move(tx, events, -1n),
-  audit: auditBalances,
 };
 
 async function move(tx: Tx, events: readonly Transfer[], sign: bigint): Promise<void> {
@@ -61,35 +60,4 @@ export async function countHolders(sql: Sql, chainId: number): Promise<number> {
     chainId,
   ]);
   return rows[0]!.holders;
-}
-
-const CALLS_AT_ONCE = 16;
-
-/** I7: what the journal's transfers add up to is `balanceOf` at the tip. I8: the sum of it is `totalSupply`. */
-async function auditBalances({ tx, chainId, rpc, tip, contracts, failed }: AuditContext): Promise<Record<string, number>> {
-  const token = contracts.SluiceToken;
-  if (!token) return { I7: 0, I8: 0 };
-  const at = { blockHash: tip.hash };
-  const read = async (signature: string, data = "") =>
-    BigInt(await rpc.call<string>("eth_call", [{ to: token, data: `${id(signature).slice(0, 10)}${data}` }, at]));
-  const { rows } = await tx.query<{ address: string; balance: bigint }>(
-    `select address, sum(amount)::numeric(78,0) as balance from (
-       select arguments ->> 'to' as address, (arguments ->> 'value')::numeric as amount from events
-       where chain_id = $1 and address = $2 and name = 'Transfer' and live and error is null
-       union all
-       select arguments ->> 'from', -(arguments ->> 'value')::numeric from events
-       where chain_id = $1 and address = $2 and name = 'Transfer' and live and error is null
-     ) moved where address <> $3 group by address order by address`,
-    [chainId, token, ZeroAddress],
-  );
-  const compare = async ({ address, balance }: (typeof rows)[number]) => {
-    const onChain = await read("balanceOf(address)", AbiCoder.defaultAbiCoder().encode(["address"], [address]).slice(2));
-    if (onChain !== balance)
-      failed({ invariant: "I7", what: `balance of ${address} at block ${tip.number}`, expected: onChain, found: balance });
-  };
-  for (let i = 0; i < rows.length; i += CALLS_AT_ONCE) await Promise.all(rows.slice(i, i + CALLS_AT_ONCE).map(compare));
-  const supply = await read("totalSupply()");
-  const sum = rows.reduce((total, { balance }) => total + balance, 0n);
-  if (sum !== supply) failed({ invariant: "I8", what: `sum of balances at block ${tip.number}`, expected: supply, found: sum });
-  return { I7: rows.length, I8: 1 };
 }
