@@ -4,28 +4,33 @@ import { SluiceError } from "../errors.ts";
 
 const POLL_MS = 15;
 
+/** Holds an inter-process lock until `release`, or until its process ends in whatever way. */
+export type ProcessLock = { release(): void };
+
 /**
  * Runs `work` while no other process (and no other call of this one) holds the lock on `file`, and answers its result.
- *
- * The lock is SQLite's on an empty database, which is the kernel's: it goes with the process that holds it, also by
- * kill -9, so there is never a stale one to guess about. Throws a retryable SluiceError after `timeoutMs`.
+ * Throws a retryable SluiceError after `timeoutMs`.
  */
 export async function withProcessLock<T>(file: string, work: () => Promise<T>, timeoutMs = 60_000): Promise<T> {
-  const held = await acquire(file, timeoutMs);
+  const lock = await acquireProcessLock(file, timeoutMs);
   try {
     return await work();
   } finally {
-    held.close();
+    lock.release();
   }
 }
 
-async function acquire(file: string, timeoutMs: number): Promise<DatabaseSync> {
+/**
+ * The lock is SQLite's on an empty database, which is the kernel's: it goes with the process that holds it, also by
+ * kill -9, so there is never a stale one to guess about. Throws a retryable SluiceError after `timeoutMs`.
+ */
+export async function acquireProcessLock(file: string, timeoutMs: number): Promise<ProcessLock> {
   const deadline = Date.now() + timeoutMs;
   const database = new DatabaseSync(file);
   for (;;) {
     try {
       database.exec("begin exclusive");
-      return database;
+      return { release: () => database.close() };
     } catch (cause) {
       if (!isBusy(cause) || Date.now() > deadline) {
         database.close();
