@@ -9,7 +9,7 @@
  * Plain JavaScript without dependencies: it runs before anything else is known to work.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -25,6 +25,15 @@ export function bindingLoads() {
   } catch {
     return false;
   }
+}
+
+/**
+ * The package of the binding is there. Unlike bindingLoads() this leaves a process able to load it after an installation:
+ * Node remembers for good that a package was missing.
+ */
+export function bindingInstalled() {
+  const packages = join(root, "node_modules", "@nomicfoundation");
+  return existsSync(packages) && readdirSync(packages).some(name => name.startsWith(`edr-${process.platform}-${process.arch}`));
 }
 
 /** Runs npm once more on this Node, which installs the optional packages that an older Node skipped. */

@@ -3,6 +3,7 @@ import { createServer, type Socket } from "node:net";
 import type { HookContext, NetworkHooks } from "hardhat/types/hooks";
 import type { NetworkConnection } from "hardhat/types/network";
 import { SluiceError } from "../errors.ts";
+import { ensureBinding } from "./build.ts";
 import type { Request } from "./chain-replay.ts";
 
 type OnRequest = NetworkHooks["onRequest"];
@@ -31,6 +32,7 @@ export type Network = {
  */
 export async function createNetwork(options: { genesisTime: number; port: number }): Promise<Network> {
   await assertFree(options.port);
+  ensureBinding();
   const { default: hre } = await import("hardhat");
   let connection: NetworkConnection<string> | undefined;
   let through: Intercept | undefined;

@@ -70,7 +70,6 @@ export function recordChain(on: { network: Network; record: ChainRecord; snapsho
     if (method === "hardhat_mine") return alone(() => mineMany(params, call));
     if (method === "evm_snapshot") return alone(() => takeSnapshot(call));
     if (method === "evm_revert") return alone(() => revert(String(params[0]), call));
-    if (method === "hardhat_reset") return alone(() => restart(call));
     return call();
   };
 
@@ -139,14 +138,6 @@ export function recordChain(on: { network: Network; record: ChainRecord; snapsho
     record.truncate(position);
     head = number;
   }
-
-  const restart = async (call: () => ReturnType<Intercept>) => {
-    const response = await call();
-    await recording(async () => {
-      throw new Error("the chain was reset");
-    });
-    return response;
-  };
 
   const reorg: Reorg = ({ depth, keepTransactions = false }) =>
     alone(async () => {

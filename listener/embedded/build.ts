@@ -1,0 +1,32 @@
+import { bindingInstalled, bindingLoads, installBinding } from "../../setup/postinstall.mjs";
+import { SluiceError } from "../errors.ts";
+
+/**
+ * Builds the contracts into `artifacts/` as `hardhat build` does, in this process, without output and without network.
+ * Takes a few milliseconds where nothing changed. Throws SluiceError when they do not compile.
+ */
+export async function buildContracts(options: { log?: (line: string) => void } = {}): Promise<void> {
+  ensureBinding(options);
+  const { default: hre } = await import("hardhat");
+  try {
+    await hre.tasks.getTask("build").run({ quiet: true });
+  } catch (cause) {
+    throw new SluiceError(`the contracts could not be built: ${(cause as Error).message}`, {
+      hint: "`npm run build` shows the compiler's messages",
+      cause,
+    });
+  }
+}
+
+/**
+ * Sees to it that Hardhat's native binding is there. `npm install something` run by Node 20 takes it away without a word,
+ * and Hardhat would then fail on import; call this before. Throws SluiceError when it cannot be mended.
+ */
+export function ensureBinding({ log = () => {} }: { log?: (line: string) => void } = {}): void {
+  if (bindingInstalled()) return;
+  log("Hardhat's native binding is missing (npm run by an older Node removes it): installing it again");
+  if (installBinding() && bindingLoads()) return;
+  throw new SluiceError(`Hardhat's native binding is missing for ${process.platform}-${process.arch} on Node ${process.version}`, {
+    hint: "run `npm ci` again with network access; if that does not help, run it with Node 24",
+  });
+}

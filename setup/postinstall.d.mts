@@ -1,0 +1,4 @@
+export function bindingInstalled(): boolean;
+export function bindingLoads(): boolean;
+export function installBinding(): boolean;
+export function linkPostgres(): void;
