@@ -1,9 +1,32 @@
 import { createRequire } from "node:module";
 import toolbox from "@nomicfoundation/hardhat-toolbox-mocha-ethers";
-import { defineConfig } from "hardhat/config";
+import { defineConfig, overrideTask } from "hardhat/config";
+import { ArgumentType } from "hardhat/types/arguments";
+import { scriptOptions } from "./scripts/support/options.ts";
 
 // The compiler comes from npm: a build needs no network, and every machine builds with the same bytes.
 const compiler = createRequire(import.meta.url).resolve("solc/soljson.js");
+
+// `npm run test:contracts:deep` asks for the larger one; anything smaller than "ci" is for a developer's own quick loop.
+const solidityTests = {
+  quick: { fuzz: { runs: 256 }, invariant: { runs: 16, depth: 64 } },
+  ci: { fuzz: { runs: 10_000 }, invariant: { runs: 256, depth: 256 } },
+  deep: { fuzz: { runs: 200_000 }, invariant: { runs: 2_000, depth: 500 } },
+};
+const profile = process.env.SOLIDITY_TESTS ?? "ci";
+if (!(profile in solidityTests)) {
+  throw new Error(`SOLIDITY_TESTS is "${profile}"; expected one of ${Object.keys(solidityTests).join(", ")}`);
+}
+const { fuzz, invariant } = solidityTests[profile as keyof typeof solidityTests];
+
+// Blocks mined within a second share its timestamp; without this a busy local chain runs ahead of the clock.
+const localChain = { type: "edr-simulated", chainType: "l1", allowBlocksWithSameTimestamp: true } as const;
+
+// Hardhat refuses options that it does not know. These reach the script by `process.argv`: see scripts/support/parameters.ts.
+const scriptsWithOptions = overrideTask("run");
+for (const [name, description] of Object.entries(scriptOptions)) {
+  scriptsWithOptions.addOption({ name, description, type: ArgumentType.STRING_WITHOUT_DEFAULT, defaultValue: undefined });
+}
 
 export default defineConfig({
   plugins: [toolbox],
@@ -13,6 +36,23 @@ export default defineConfig({
     settings: { evmVersion: "cancun", optimizer: { enabled: true, runs: 200 } },
   },
   networks: {
+    default: localChain,
+    node: localChain,
     localhost: { type: "http", chainType: "l1", url: process.env.RPC_URL?.split(",")[0] ?? "http://127.0.0.1:8545" },
   },
+  test: {
+    solidity: {
+      fuzz: { ...fuzz, seed: process.env.FUZZ_SEED },
+      // A handler that reverts would quietly do nothing: its calls are made to succeed, or to expect the revert.
+      invariant: { ...invariant, failOnRevert: true },
+    },
+  },
+  tasks: [
+    scriptsWithOptions
+      .setAction(async () => ({ default: ({ script, noCompile }, _hre, runSuper) => runSuper({ script, noCompile }) }))
+      .build(),
+    overrideTask(["ignition", "deploy"])
+      .setAction(() => import("./scripts/support/record-ignition.ts"))
+      .build(),
+  ],
 });
