@@ -25,7 +25,11 @@ program
   .option("--no-traffic", "send no transactions")
   .option("--for <time>", "run that long, stop the traffic, drain, audit, report and exit", duration)
   .option("--json", "with --for: print one JSON object and nothing else on standard output")
-  .action(async options => (await import("./commands/start.ts")).start(options));
+  .action(async options => {
+    // The routes import the contracts' ABIs, so the build comes before whatever imports the routes.
+    await (await import("./embedded/build.ts")).buildContracts();
+    await (await import("./commands/start.ts")).start(options);
+  });
 program
   .command("listen")
   .description("follow the chain, write the journal, relay deliveries; run several for high availability")

@@ -1,0 +1,182 @@
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import type { Deployment } from "../chain/deployment.ts";
+import { readDeployment } from "../chain/deployment.ts";
+import { openRpc } from "../chain/rpc.ts";
+import type { Config } from "../config.ts";
+import { deployDemo, openDemo } from "../dapp/demo.ts";
+import { app } from "../dapp/routes.ts";
+import { sleep } from "../db.ts";
+import { type LocalChain, startChain } from "../embedded/chain.ts";
+import { describe, SluiceError, WrongChainError } from "../errors.ts";
+import { redactUrl } from "../log.ts";
+import { startWorkers } from "../worker/worker.ts";
+import { runAudit } from "./audit.ts";
+import { drain } from "./drain.ts";
+import { listenToKeys } from "./keys.ts";
+import { runListener } from "./listener.ts";
+import { openProcess, type Process } from "./process.ts";
+import { reportRun } from "./report.ts";
+import { startApi } from "./serve.ts";
+import { openTerminal, silentTerminal, type Terminal } from "./terminal.ts";
+
+const CHAIN_PORT = 8545;
+const TRAFFIC_RATE = 8;
+const DRAIN_TIMEOUT = 60_000;
+/** Everything is on this machine: looking at the head costs nothing. */
+const LOCAL_POLL = 200;
+
+/** Everything in one process, for a first look and for development. */
+export async function start(options: { traffic: boolean; for?: number; json?: boolean }): Promise<void> {
+  if (options.json && !options.for) {
+    throw new SluiceError("--json reports a run that ends", { hint: "say for how long: `npm start -- --for 20s --json`" });
+  }
+  const began = new Date();
+  await using running = openProcess("start", { logFile: "sluice.log" });
+  const { signal, log } = running;
+  const terminal = options.json ? silentTerminal : openTerminal(process.stdout);
+  running.defer(() => terminal.close());
+  terminal.line("Sluice: contract events in, BullMQ jobs out\n");
+
+  const [{ db, url, embedded }, chain] = await Promise.all([running.openDatabase({ max: 20 }), openChain(running)]);
+  terminal.started("database", embedded ? `embedded Postgres in ${running.config.dataDir}` : redactUrl(url));
+  const config: Config = chain ? { ...running.config, rpcUrls: [chain.url, chain.wsUrl], pollInterval: LOCAL_POLL } : running.config;
+  terminal.started("chain", chain ? describeChain(chain) : config.rpcUrls.map(redactUrl).join(", "));
+
+  const deployment = await deployed(config, log, signal);
+  for (const [name, { address, block }] of Object.entries(deployment.contracts))
+    terminal.started("contract", `${name} at ${address}, block ${block}`);
+  const { chainId } = deployment;
+  const backend = await running.openQueues(url);
+  terminal.started("queues", `BullMQ on ${backend.kind === "redis" ? `Redis, ${redactUrl(config.redisUrl!)}` : "the same Postgres"}`);
+
+  const workers = startWorkers({ app, db, backend, chainId, log, onSettled: terminal.settled });
+  running.defer(() => workers.close());
+  const api = await startApi({ config, db, app, chainId, log });
+  running.defer(() => api.close());
+  terminal.started("API", `${api.url}/docs`);
+  terminal.started("log", join(config.dataDir, "sluice.log"));
+
+  const listener = runListener({ app, config, db, backend, deployment, log, signal, onRecorded: terminal.recorded });
+  running.defer(async () => {
+    running.stop();
+    await listener;
+  });
+  // Whatever the listener cannot mend ends the run; it is thrown below, where the listener is awaited.
+  listener.catch(() => running.stop());
+
+  const traffic = options.traffic ? await startTraffic(config, deployment, chain, running, terminal) : undefined;
+  running.defer(() => traffic?.stop());
+  terminal.line("");
+
+  if (options.for) await sleep(options.for, signal);
+  else if (!signal.aborted) await once(signal, "abort");
+  terminal.line("\nstopping");
+  await traffic?.stop();
+  if (signal.aborted) return await listener;
+
+  const rpc = openRpc(config.rpcUrls, { log, signal });
+  const drained = await drain(db, rpc, chainId, DRAIN_TIMEOUT).finally(() => rpc.close());
+  const report = await reportRun(db, chainId, began, await runAudit({ app, config, db, deployment, log, signal }));
+  if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
+  else terminal.line(JSON.stringify(report, null, 2));
+  const dead = Object.values(report.queues).reduce((total, { failed }) => total + failed, 0);
+  if (!drained) process.stderr.write(`sluice: not everything was done ${DRAIN_TIMEOUT / 1_000} s after the traffic ended\n`);
+  if (!report.audit.ok || !drained || dead > 0) process.exitCode = 1;
+}
+
+/** The embedded chain, where no node is given. */
+async function openChain({ config, log, defer }: Process): Promise<LocalChain | undefined> {
+  if (config.rpcUrls.length > 0) return undefined;
+  const port = (await isFree(CHAIN_PORT)) ? CHAIN_PORT : 0;
+  const chain = await startChain({ dataDir: config.dataDir, port, log: line => log.info(line) });
+  defer(() => chain.close());
+  return chain;
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const probe = createServer()
+      .once("error", () => resolve(false))
+      .listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
+  });
+}
+
+const describeChain = ({ url, resumed }: LocalChain) =>
+  `embedded Hardhat chain at ${url}${resumed.blocks > 0 ? `, resumed at block ${resumed.blocks}` : ""}`;
+
+/** The deployment that is there, or a new one: on a fresh chain, or on one that no longer holds the old one's code. */
+async function deployed(config: Config, log: Process["log"], signal: AbortSignal): Promise<Deployment> {
+  const rpc = openRpc(config.rpcUrls, { log, signal });
+  try {
+    const found = await findDeployment(config.deployment, address => rpc.call<string>("eth_getCode", [address, "latest"]));
+    if (found) return found;
+  } finally {
+    rpc.close();
+  }
+  const http = config.rpcUrls.find(url => url.startsWith("http")) ?? config.rpcUrls[0]!;
+  await deployDemo(http, config.deployment);
+  return readDeployment(config.deployment);
+}
+
+async function findDeployment(file: string, codeAt: (address: string) => Promise<string>): Promise<Deployment | undefined> {
+  let deployment: Deployment;
+  try {
+    deployment = readDeployment(file, "");
+  } catch (error) {
+    if (error instanceof SluiceError && error.message.startsWith("there is no deployment")) return undefined;
+    throw error;
+  }
+  for (const [name, { address }] of Object.entries(deployment.contracts)) {
+    if ((await codeAt(address)) === "0x") {
+      throw new WrongChainError(`${name} of ${file} is not on this chain: there is no code at ${address}`, {
+        hint: "run `npm run reset` to start anew, or point RPC_URL to the chain of this deployment",
+      });
+    }
+  }
+  return deployment;
+}
+
+/** Demo traffic, and the keys that a person at the terminal has. */
+async function startTraffic(
+  config: Config,
+  deployment: Deployment,
+  chain: LocalChain | undefined,
+  running: Process,
+  terminal: Terminal,
+): Promise<{ stop(): Promise<void> }> {
+  const stopping = new AbortController();
+  const crowd = await openDemo(config.rpcUrls.find(url => url.startsWith("http")) ?? config.rpcUrls[0]!, deployment.contracts);
+  const traffic = crowd.traffic({ rate: TRAFFIC_RATE, signal: AbortSignal.any([running.signal, stopping.signal]) });
+  traffic.catch(error => terminal.line(`  traffic ended: ${describe(error)}`));
+  terminal.started("traffic", `${TRAFFIC_RATE} transactions a second, seed ${crowd.seed}`);
+  let paused = false;
+  const keys = listenToKeys(process.stdin, {
+    p: async () => {
+      await (paused ? crowd.unpause() : crowd.pause());
+      paused = !paused;
+      return paused ? "paused: nothing moves until you press p again" : "running again";
+    },
+    b: async () => `burst: ${(await crowd.burst(200)).sent} transfers sent`,
+    r: async () => {
+      if (!chain) return "a reorg can be made on the embedded chain only";
+      await chain.reorg({ depth: 3 });
+      return "reorg: the last 3 blocks were replaced";
+    },
+    q: async () => {
+      running.stop();
+      return "bye";
+    },
+  });
+  keys.onSaid(text => terminal.line(`  ${text}`));
+  if (keys.listening) terminal.line("\n  p pause · b burst · r reorg · q quit");
+  let stopped: Promise<void> | undefined;
+  const stop = async () => {
+    keys.close();
+    stopping.abort();
+    await traffic.catch(() => {});
+    crowd.close();
+  };
+  return { stop: () => (stopped ??= stop()) };
+}
