@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { SluiceError } from "./errors.ts";
+import { redactUrl } from "./log.ts";
 
 /** When a block counts as final: the node's own tag, or a number of confirmations. */
 export type Finality = "finalized" | "safe" | number;
@@ -131,7 +132,11 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     try {
       config[key] = given === undefined ? undefined : parse(given);
     } catch {
-      const shown = SECRET.has(name) ? `a value of ${given?.length} characters (not shown)` : JSON.stringify(given);
+      const shown = SECRET.has(name)
+        ? `${list(given ?? "")
+            .map(redactUrl)
+            .join(", ")}`
+        : JSON.stringify(given);
       mistakes.push(`${name}: given ${shown}, expected ${expected}`);
     }
   }

@@ -9,7 +9,7 @@ import type { Db } from "../db.ts";
 import { type AuditReport, audit as auditJournal } from "../journal/audit.ts";
 import type { Log } from "../log.ts";
 import { finalityOf, followed } from "./listener.ts";
-import { openProcess } from "./process.ts";
+import { openProcess, withLocalNode } from "./process.ts";
 
 /** Compares journal and projections with the chain. The exit code is 1 where they differ. */
 export async function audit(options: { json?: boolean }): Promise<void> {
@@ -17,13 +17,10 @@ export async function audit(options: { json?: boolean }): Promise<void> {
   const { config, log, signal } = running;
   const deployment = readDeployment(config.deployment);
   const { db } = await running.openDatabase();
-  const report = await runAudit({ app, config: { ...config, rpcUrls: rpcUrlsOf(config) }, db, deployment, log, signal });
+  const report = await runAudit({ app, config: withLocalNode(config), db, deployment, log, signal });
   process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : describeAudit(report));
   if (!report.ok) process.exitCode = 1;
 }
-
-/** Where a command looks for a node when nothing is said: a local one, at its usual place. */
-export const rpcUrlsOf = (config: Config) => (config.rpcUrls.length > 0 ? config.rpcUrls : ["http://127.0.0.1:8545"]);
 
 export async function runAudit(options: {
   app: App;

@@ -65,3 +65,7 @@ export function openProcess(command: string, options: { logFile?: string } = {})
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
+
+/** The node that `npx hardhat node` runs, for the commands that need one where RPC_URL says nothing. */
+export const withLocalNode = (config: Config): Config =>
+  config.rpcUrls.length > 0 ? config : { ...config, rpcUrls: ["http://127.0.0.1:8545", "ws://127.0.0.1:8545"] };

@@ -3,6 +3,7 @@ import { auditBalances, auditPauses, auditSequences } from "./audits.ts";
 import { contracts, route } from "./contracts.ts";
 import { accounts } from "./projections/accounts.ts";
 import { balances } from "./projections/balances.ts";
+import { mining } from "./projections/mining.ts";
 import { statistics } from "./projections/statistics.ts";
 import { transfers } from "./projections/transfers.ts";
 
@@ -14,6 +15,7 @@ export const app: App = defineApp({
     route({ queue: "accounts", events: ["SluiceToken.Registered"], projection: accounts, batch: 200 }),
     route({ queue: "balances", events: ["SluiceToken.Transfer"], projection: balances, batch: 200 }),
     route({ queue: "transfers", events: ["SluiceToken.Transfer"], projection: transfers, batch: 200 }),
+    route({ queue: "mining", events: ["SluiceToken.Mined", "SluiceToken.Retargeted"], projection: mining, batch: 200 }),
     route({
       queue: "statistics",
       events: [
@@ -21,6 +23,7 @@ export const app: App = defineApp({
         "SluiceToken.Registered",
         "SluiceToken.Minted",
         "SluiceToken.Mined",
+        "SluiceToken.TransferWithMemo",
         "SluiceToken.Paused",
         "SluiceToken.Unpaused",
       ],

@@ -8,21 +8,26 @@ type Counted = Event<
   | "SluiceToken.Registered"
   | "SluiceToken.Minted"
   | "SluiceToken.Mined"
+  | "SluiceToken.TransferWithMemo"
   | "SluiceToken.Paused"
   | "SluiceToken.Unpaused"
 >;
 
-/** What is counted, in total and per minute, hour and day. Volume, minted, mined and supply are amounts in the smallest unit. */
-export const METRICS = ["supply", "transfers", "volume", "registered", "minted", "mined"] as const;
+/**
+ * What is counted, in total and per minute, hour and day. Supply, volume, granted, minted and mined are amounts in the
+ * smallest unit; transfers, registered, solutions and memos are numbers of events.
+ */
+export const METRICS = ["supply", "transfers", "volume", "registered", "granted", "minted", "mined", "solutions", "memos"] as const;
 export type Metric = (typeof METRICS)[number];
 
 /** What each event adds to which metric. A mint or a burn moves the supply; a transfer is one between two accounts. */
 const CONTRIBUTIONS: { [E in Counted as E["event"]]: (event: E) => Partial<Record<Metric, bigint>> } = {
   "SluiceToken.Transfer": ({ arguments: { from, to, value } }) =>
     from === ZeroAddress ? { supply: value } : to === ZeroAddress ? { supply: -value } : { transfers: 1n, volume: value },
-  "SluiceToken.Registered": () => ({ registered: 1n }),
+  "SluiceToken.Registered": ({ arguments: { grant } }) => ({ registered: 1n, granted: grant }),
   "SluiceToken.Minted": ({ arguments: { amount } }) => ({ minted: amount }),
-  "SluiceToken.Mined": ({ arguments: { reward } }) => ({ mined: reward }),
+  "SluiceToken.Mined": ({ arguments: { reward } }) => ({ mined: reward, solutions: 1n }),
+  "SluiceToken.TransferWithMemo": () => ({ memos: 1n }),
   "SluiceToken.Paused": () => ({}),
   "SluiceToken.Unpaused": () => ({}),
 };
