@@ -124,6 +124,17 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** What `promise` gives, or undefined where that takes longer than `ms`. What comes later is dropped, a failure too. */
+export async function atMost<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  const over = new AbortController();
+  promise.catch(() => {});
+  try {
+    return await Promise.race([promise, sleep(ms, over.signal).then(() => undefined)]);
+  } finally {
+    over.abort();
+  }
+}
+
 /** Postgres holds neither NUL nor lone surrogates in text: each becomes U+FFFD. The raw bytes of an event are kept beside. */
 export function cleanText(text: string): string {
   return text.toWellFormed().replaceAll("\0", "\uFFFD");

@@ -76,6 +76,8 @@ try {
     process.exitCode = 1;
   }
 }
+// Everything is closed by now. What still holds the process, such as a connection that waits for a Redis that is away, must not.
+setTimeout(() => process.exit(), 500).unref();
 
 /** What a person reads of an error: the message, what to do; a stack only where it is a fault of ours. */
 function explain(error: unknown): string {

@@ -51,7 +51,7 @@ export function startRelay(options: RelayOptions): Relay {
 async function relayQueue(route: CompiledRoute, options: RelayOptions, onWake: (wake: () => void) => void): Promise<void> {
   const { db, backend, chainId, window, log, signal } = options;
   const { queue } = route;
-  const jobs = backend.openQueue(chainId, queue);
+  const jobs = abortable(backend.openQueue(chainId, queue), signal);
   const outage = createOutage(log, `relay of ${queue}`);
   const resendAfter = options.resendAfter ?? 3_000;
   let woken = false;
@@ -145,10 +145,22 @@ async function hasPending(db: Db, chainId: number, queue: string): Promise<boole
   return rowCount === 1;
 }
 
+/** The calls that wait for Redis as long as it is away: they end with the signal. */
+function abortable(jobs: DeliveryQueue, signal: AbortSignal): Jobs {
+  const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+  aborted.catch(() => {});
+  return {
+    addBulk: list => Promise.race([jobs.addBulk(list), aborted]),
+    getJob: id => Promise.race([jobs.getJob(id), aborted]),
+  };
+}
+
+type Jobs = Pick<DeliveryQueue, "addBulk" | "getJob">;
+
 /** A new id at every sending: BullMQ drops a job whose id it still knows, in whatever state. */
 export const jobId = (chainId: number, { position, sends }: { position: number; sends: number }) => `${chainId}-${position}-${sends}`;
 
-async function addJobs(jobs: DeliveryQueue, chainId: number, queue: string, sent: readonly Sent[]): Promise<void> {
+async function addJobs(jobs: Jobs, chainId: number, queue: string, sent: readonly Sent[]): Promise<void> {
   if (sent.length === 0) return;
   await jobs.addBulk(
     sent.map(delivery => ({
@@ -166,7 +178,7 @@ async function addJobs(jobs: DeliveryQueue, chainId: number, queue: string, sent
  */
 async function resendLost(
   db: Db,
-  jobs: DeliveryQueue,
+  jobs: Jobs,
   { chainId, queue, resendAfter, log }: { chainId: number; queue: string; resendAfter: number; log: Log },
 ): Promise<void> {
   let after = 0;

@@ -1,6 +1,6 @@
 import { UnrecoverableError } from "bullmq";
 import type { App, CompiledRoute, JournalEvent } from "../app.ts";
-import { type Db, isDbOutage, type Tx, transaction } from "../db.ts";
+import { atMost, type Db, isDbOutage, type Tx, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
 import { insertDeliveries, type Operation } from "../journal/deliveries.ts";
 import { type EventRow, readEvents, toJournalEvent } from "../journal/events.ts";
@@ -20,6 +20,9 @@ export type WorkerSettings = {
   /** Called after each delivery that this process settled. */
   onSettled?: (settled: { queue: string; operation: Operation; events: number; state: "done" | "dead" }) => void;
 };
+
+/** How long `close` waits for what is under way (ms). What takes longer is taken up by another worker: its row is not done. */
+const GRACE = 2_000;
 
 /** Attempts after which a batch is taken apart, so that one bad event does not hold the others. */
 const ATTEMPTS_AS_BATCH = 3;
@@ -63,7 +66,7 @@ export function startWorkers(settings: WorkerSettings): { close(): Promise<void>
   });
   return {
     async close() {
-      await Promise.all(workers.map(worker => worker.close()));
+      await atMost(GRACE, Promise.allSettled(workers.map(worker => worker.close())));
     },
   };
 }
