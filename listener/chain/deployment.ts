@@ -55,8 +55,13 @@ function parseJson(file: string): unknown {
   }
 }
 
-/** Ignition keeps addresses in one file and the receipts, with their block numbers, in a journal of one JSON a line. */
-function readIgnition(folder: string): unknown {
+/**
+ * The contracts of an Ignition deployment, by contract name. Ignition keeps addresses in one file and the receipts, with
+ * their block numbers, in a journal of one JSON object a line.
+ *
+ * @param chainId of the chain where the folder's name, `chain-31337`, does not say it
+ */
+export function readIgnition(folder: string, chainId = Number(/chain-(\d+)$/.exec(folder.replace(/\/$/, ""))?.[1])): Deployment {
   const addresses = parseJson(join(folder, "deployed_addresses.json")) as Record<string, string>;
   const blocks = new Map<string, number>();
   for (const line of readFileSync(join(folder, "journal.jsonl"), "utf8").split("\n")) {
@@ -65,5 +70,5 @@ function readIgnition(folder: string): unknown {
     if (entry.receipt?.contractAddress) blocks.set(entry.futureId, entry.receipt.blockNumber ?? 0);
   }
   const contracts = Object.entries(addresses).map(([id, at]) => [id.split("#").at(-1)!, { address: at, block: blocks.get(id) ?? 0 }]);
-  return { chainId: Number(/chain-(\d+)$/.exec(folder.replace(/\/$/, ""))?.[1] ?? Number.NaN), contracts: Object.fromEntries(contracts) };
+  return { chainId, contracts: Object.fromEntries(contracts) };
 }

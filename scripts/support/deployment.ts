@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 /** What the listener needs to know of a deployment: which chain, where, and from which block on there can be events. */
 export interface Deployment {
   chainId: number;
-  contracts: { SluiceToken: { address: string; block: number } };
+  contracts: Record<string, { address: string; block: number }>;
 }
 
 /** The deployment file that all programs of this project agree on. */

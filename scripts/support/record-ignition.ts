@@ -1,12 +1,12 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { HardhatRuntimeEnvironment } from "hardhat/types/hre";
 import type { TaskArguments } from "hardhat/types/tasks";
-import { deploymentFile, writeDeployment } from "./deployment.ts";
+import { readIgnition } from "../../listener/chain/deployment.ts";
+import { deploymentFile, readDeployment, writeDeployment } from "./deployment.ts";
 
 /**
  * `hardhat ignition deploy`, and then the deployment file as scripts/deploy.ts writes it, so that either way of deploying
- * leads to a listener that finds the contract. A deployment on a chain that ends with the process is not recorded.
+ * leads to a listener that finds the contracts. A deployment on a chain that ends with the process is not recorded.
  */
 export default async function deployAndRecord(
   parameters: TaskArguments,
@@ -19,24 +19,15 @@ export default async function deployAndRecord(
   const { provider, networkConfig } = await hre.network.create();
   if (networkConfig.type !== "http") return result;
   const chainId = Number(await provider.request({ method: "eth_chainId" }));
-  const journal = join(hre.config.paths.ignition, "deployments", String(parameters.deploymentId || `chain-${chainId}`), "journal.jsonl");
-  const token = deployedToken(await readFile(journal, "utf8"));
-  if (!token) return result;
+  const folder = join(hre.config.paths.ignition, "deployments", String(parameters.deploymentId || `chain-${chainId}`));
+  const deployed = readIgnition(folder, chainId);
 
+  // What another script deployed on this chain stays in the file; Ignition itself remembers all of its own modules.
   const file = deploymentFile();
-  await writeDeployment(file, { chainId, contracts: { SluiceToken: token } });
-  console.log(`\nSluiceToken at ${token.address}, block ${token.block}, written to ${file}`);
+  const before = await readDeployment(file).catch(() => undefined);
+  const contracts = { ...(before?.chainId === chainId ? before.contracts : {}), ...deployed.contracts };
+  await writeDeployment(file, { chainId, contracts });
+  for (const [name, { address, block }] of Object.entries(deployed.contracts)) console.log(`${name} at ${address}, block ${block}`);
+  console.log(`written to ${file}`);
   return result;
-}
-
-/** Finds in Ignition's journal (one JSON object a line) where the token is and in which block it was deployed. */
-export function deployedToken(journal: string): { address: string; block: number } | undefined {
-  const entries = journal
-    .split("\n")
-    .filter(Boolean)
-    .map(line => JSON.parse(line));
-  const confirmed = entries.findLast(
-    entry => entry.type === "TRANSACTION_CONFIRM" && entry.futureId === "SluiceToken#SluiceToken" && entry.receipt.contractAddress,
-  );
-  return confirmed && { address: confirmed.receipt.contractAddress, block: Number(confirmed.receipt.blockNumber) };
 }
