@@ -79,7 +79,7 @@ async function* reach(
   const logs = await Promise.all(walked.map(header => source.logsOf(header)));
   const removed = known.above(ancestor);
   if (removed.length > 0) {
-    yield { type: "reorg", ancestor: ancestor!, removed };
+    yield { type: "reorg", ancestor, removed };
     known.remove(removed.length);
   }
   if (walked.length > 0) {
@@ -122,16 +122,23 @@ async function* takeBackOrphans(source: ChainSource, known: Known): AsyncGenerat
   if (canonical.hash !== tip.hash) yield* reach(source, known, canonical, { head: canonical.number, seenAt: new Date() });
 }
 
+/** Our logs of [from, to], all of it final, each range with its headers: see `headersFor`. */
+export async function* finalLogs(source: ChainSource, from: number, to: number): AsyncGenerator<Range & { headers: Header[] }> {
+  for await (const range of logRanges(source, from, to)) {
+    const headers = await headersFor(source, range);
+    yield { ...range, headers, logs: withTimestamps(range.logs, headers) };
+  }
+}
+
 async function* backfill(
   source: ChainSource,
   known: Known,
   final: BlockRef,
   seen: { head: number; seenAt: Date },
 ): AsyncGenerator<ChainUpdate, void> {
-  for await (const range of logRanges(source, known.next(), final.number)) {
-    const headers = await headersFor(source, range);
+  for await (const { headers, logs } of finalLogs(source, known.next(), final.number)) {
     const last = headers.at(-1)!;
-    yield { type: "extend", headers, logs: withTimestamps(range.logs, headers), ...seen };
+    yield { type: "extend", headers, logs, ...seen };
     known.add([last]);
     yield { type: "finalize", block: last };
     known.finalize(last);

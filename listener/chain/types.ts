@@ -27,12 +27,12 @@ export type LogFilter = { addresses: readonly Hex[]; topics: readonly Hex[] };
  *
  * `extend`: `headers` follow the tip in order. Up to the finalized block only those of blocks that hold logs, and the last
  * one of the range; above it every one, linked by parent hash. `logs` are all of ours in (tip, last header], in order.
- * `reorg`: the blocks above `ancestor` are gone; `removed` newest first.
+ * `reorg`: the blocks above `ancestor` are gone (all of ours, where it is undefined); `removed` newest first.
  * `finalize`: `block`, at or below the tip, is final.
  */
 export type ChainUpdate =
   | { type: "extend"; headers: Header[]; logs: Log[]; head: number; seenAt: Date }
-  | { type: "reorg"; ancestor: BlockRef; removed: BlockRef[] }
+  | { type: "reorg"; ancestor: BlockRef | undefined; removed: BlockRef[] }
   | { type: "finalize"; block: BlockRef };
 
 /** What `follow` starts from: the blocks that the journal holds, from the finalized one (or the first) to the tip. */

@@ -11,6 +11,7 @@ import type { LogFilter } from "../chain/types.ts";
 import type { Config, Finality } from "../config.ts";
 import { type Db, isDbOutage, sleep, waitForDb } from "../db.ts";
 import { describe, LeaseLostError } from "../errors.ts";
+import { catchUp } from "../journal/catch-up.ts";
 import { enterChain, readOrigin } from "../journal/chains.ts";
 import { openJournal, type Recorded } from "../journal/journal.ts";
 import { acquireLease } from "../journal/lease.ts";
@@ -87,19 +88,21 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
   const rpc = openRpc(config.rpcUrls, { log, signal: over });
   const relay = startRelay({ db, backend, chainId, routes: app.routes, window: config.window, log, signal: over });
   const { contracts, filter } = followed(app, deployment);
-  const source = nodeSource({
-    rpc,
-    filter,
-    finality: finalityOf(config.finality, identity),
-    verify: config.verify,
-    pollInterval: config.pollInterval,
-    signal: over,
-    log,
-  });
+  const sourceFor = (filter: LogFilter) =>
+    nodeSource({
+      rpc,
+      filter,
+      finality: finalityOf(config.finality, identity),
+      verify: config.verify,
+      pollInterval: config.pollInterval,
+      signal: over,
+      log,
+    });
   const journal = openJournal({ db, chainId, epoch: lease.epoch, app, contracts });
 
   const record = async () => {
-    for await (const update of follow(source, await journal.checkpoint(), log)) {
+    await catchUp({ db, chainId, journal, contracts, sourceFor, log });
+    for await (const update of follow(sourceFor(filter), await journal.checkpoint(), log)) {
       const recorded = await journal.record(update);
       relay.wake(Object.keys(recorded.deliveries));
       onRecorded?.(recorded);

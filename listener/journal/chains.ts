@@ -3,13 +3,11 @@ import { type ChainIdentity, checkSameChain } from "../chain/identity.ts";
 import type { Rpc } from "../chain/rpc.ts";
 import type { BlockRef, Hex } from "../chain/types.ts";
 import { type Db, type Sql, transaction } from "../db.ts";
-import { SluiceError } from "../errors.ts";
 
 /**
  * Enters a chain into the journal, or holds the node's chain against the one that the journal was written for.
  *
  * @throws WrongChainError when it is another chain, or a local one that was restarted; nothing is changed then
- * @throws SluiceError when the deployment names a contract that the journal does not hold from its start
  */
 export async function enterChain(db: Db, rpc: Rpc, identity: ChainIdentity, deployment: Deployment): Promise<void> {
   const { chainId, genesis, instance } = identity;
@@ -24,10 +22,9 @@ export async function enterChain(db: Db, rpc: Rpc, identity: ChainIdentity, depl
       `insert into checkpoint (chain_id, genesis_hash, instance, start_block) values ($1, $2, $3, $4) on conflict do nothing`,
       [chainId, genesis, instance, start],
     );
-    const { rows } = await tx.query<{ tip_number: number | null; start_block: number }>(
-      "select tip_number, start_block from checkpoint where chain_id = $1 for update",
-      [chainId],
-    );
+    const { rows } = await tx.query<{ start_block: number }>("select start_block from checkpoint where chain_id = $1 for update", [
+      chainId,
+    ]);
     const then = rows[0]!;
     await checkSameChain(rpc, identity, await readOrigin(tx, chainId));
     await tx.query("update checkpoint set instance = $2 where chain_id = $1", [chainId, instance]);
@@ -36,15 +33,7 @@ export async function enterChain(db: Db, rpc: Rpc, identity: ChainIdentity, depl
     const addresses = new Set(known.rows.map(({ address }) => address));
     const fresh = contracts.filter(({ address }) => !addresses.has(address));
     if (fresh.length === 0) return;
-    const missed = fresh.filter(({ block }) => then.tip_number !== null && block <= then.tip_number);
-    if (missed.length > 0) {
-      const names = missed.map(({ name, address, block }) => `${name} at ${address} (block ${block})`).join(", ");
-      throw new SluiceError(`the journal is at block ${then.tip_number} and has never followed ${names}`, {
-        hint: "run `npm run reset` once: everything is read again from the chain, with this contract",
-      });
-    }
-    if (then.tip_number === null)
-      await tx.query("update checkpoint set start_block = $2 where chain_id = $1", [chainId, Math.min(start, then.start_block)]);
+    await tx.query("update checkpoint set start_block = $2 where chain_id = $1", [chainId, Math.min(start, then.start_block)]);
     await tx.query(
       "insert into contracts (chain_id, address, name, start_block) select $1, * from unnest($2::text[], $3::text[], $4::bigint[])",
       [chainId, fresh.map(c => c.address), fresh.map(c => c.name), fresh.map(c => c.block)],

@@ -1,6 +1,6 @@
 import type { App, CompiledRoute } from "../app.ts";
 import { type ContractAt, createDecoder } from "../chain/events.ts";
-import type { BlockRef, ChainUpdate, Checkpoint, Header, Hex } from "../chain/types.ts";
+import type { BlockRef, ChainUpdate, Checkpoint, Header, Hex, Log } from "../chain/types.ts";
 import { type Db, type Tx, transaction } from "../db.ts";
 import { LeaseLostError } from "../errors.ts";
 import { insertDeliveries, type Operation, planDeliveries, type Routed } from "./deliveries.ts";
@@ -21,6 +21,10 @@ export interface Journal {
    * @throws LeaseLostError when the tip is not the one that this writer left, or a newer epoch writes
    */
   record(update: ChainUpdate): Promise<Recorded>;
+  /** Commits logs of a contract's past, at or below the finalized block, and what is known of that contract by then. */
+  include(contract: Hex, logs: readonly Log[], known: { includedTo: number } | { topics: readonly Hex[] }): Promise<void>;
+  /** Makes deliveries for what a queue has never had: all of its events where it is new, or those that its route gained. */
+  fillQueues(): Promise<void>;
 }
 
 export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptions): Journal {
@@ -105,6 +109,42 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
       error: row.error ?? undefined,
     }));
 
+  async function fill(tx: Tx, route: CompiledRoute): Promise<void> {
+    const { rows: queues } = await tx.query<{ events: string[] }>("select events from queues where chain_id = $1 and queue = $2", [
+      chainId,
+      route.queue,
+    ]);
+    const missing = [...route.events].filter(name => !queues[0]?.events.includes(name));
+    if (missing.length === 0) return;
+    await moveTip(tx, await heldTip(tx), "events = events", []);
+    for (let after = 0; ; ) {
+      const { rows } = await tx.query<EventRow>(
+        `select ${EVENT_COLUMNS} from events
+         where chain_id = $1 and position > $2 and live and contract || '.' || name = any($3)
+           and ($4 or block_number <= (select finalized_number from checkpoint where chain_id = $1))
+         order by position limit $5`,
+        [chainId, after, missing, route.follows === "head", FILLED_AT_ONCE],
+      );
+      if (rows.length === 0) break;
+      await deliver(tx, [route], toRouted(rows), route.follows === "head" ? "apply" : "run");
+      after = rows.at(-1)!.position;
+    }
+    await tx.query(
+      `insert into queues (chain_id, queue, events) values ($1, $2, $3)
+       on conflict (chain_id, queue) do update set events = excluded.events`,
+      [chainId, route.queue, [...route.events]],
+    );
+  }
+
+  /** The tip as it is: moving to it changes nothing, and still refuses a writer that is no longer the one. */
+  async function heldTip(tx: Tx): Promise<BlockRef | undefined> {
+    const { rows } = await tx.query<{ number: number | null; hash: Hex }>(
+      "select tip_number as number, tip_hash as hash from checkpoint where chain_id = $1 for update",
+      [chainId],
+    );
+    return rows[0]?.number == null ? undefined : { number: rows[0].number, hash: rows[0].hash };
+  }
+
   return {
     async checkpoint() {
       const checkpoint = await readCheckpoint(db, chainId);
@@ -119,8 +159,26 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
       if (update.type === "reorg") tip = update.ancestor?.hash ?? null;
       return recorded;
     },
+    async include(contract, logs, known) {
+      await transaction(db, async tx => {
+        const total = await moveTip(tx, await heldTip(tx), "events = events + $6::bigint", [logs.length]);
+        const events = logs.map((log, i): NewEvent => ({ position: total - logs.length + 1 + i, log, decoded: decode(log) }));
+        await insertEvents(tx, chainId, events, new Date());
+        const routed = events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
+        await deliver(tx, headRoutes, routed, "apply");
+        await deliver(tx, finalRoutes, routed, "run");
+        const [column, value] = "topics" in known ? ["included_to = null, topics", known.topics] : ["included_to", known.includedTo];
+        await tx.query(`update contracts set ${column} = $3 where chain_id = $1 and address = $2`, [chainId, contract, value]);
+      });
+    },
+    async fillQueues() {
+      for (const route of app.routes) await transaction(db, tx => fill(tx, route));
+    },
   };
 }
+
+/** Events that are read at once while a queue is filled. */
+const FILLED_AT_ONCE = 5_000;
 
 /**
  * Keeps the headers that are linked to the new tip. Below a backfilled range there is a gap, and what lies below a gap is

@@ -24,12 +24,15 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         updated_at timestamptz not null default now()
       );
 
-      -- The contracts whose logs the journal holds, each from its deployment on.
+      -- The contracts whose logs the journal holds, each from its deployment on: those with one of these first topics.
+      -- included_to: how far the past of a contract or event that came later has been read; null where nothing is missing.
       create table contracts (
         chain_id bigint not null,
         address text not null,
         name text not null,
         start_block bigint not null,
+        topics text[] not null default '{}',
+        included_to bigint,
         primary key (chain_id, address)
       );
 
@@ -94,11 +97,12 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       create index deliveries_by_event on deliveries (chain_id, queue, last_event);
       create index deliveries_by_key on deliveries (chain_id, queue, key, position) where key is not null and state <> 'done';
 
-      -- created: the last position given out.
+      -- created: the last position given out. events: the names of those that it has had from their beginning on.
       create table queues (
         chain_id bigint not null,
         queue text not null,
         created bigint not null default 0,
+        events text[] not null default '{}',
         primary key (chain_id, queue)
       );
     `,

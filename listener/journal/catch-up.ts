@@ -1,0 +1,48 @@
+import type { ContractAt } from "../chain/events.ts";
+import { finalLogs } from "../chain/follow.ts";
+import type { ChainSource, Hex, LogFilter } from "../chain/types.ts";
+import type { Db } from "../db.ts";
+import type { Log } from "../log.ts";
+import type { Journal } from "./journal.ts";
+
+export type CatchUpOptions = {
+  db: Db;
+  chainId: number;
+  journal: Journal;
+  contracts: readonly ContractAt[];
+  /** A source for other logs than the ones followed. */
+  sourceFor(filter: LogFilter): ChainSource;
+  log: Log;
+};
+
+type Known = { address: Hex; start_block: number; topics: Hex[]; included_to: number | null };
+
+/**
+ * Brings in what the journal has passed without looking: the past of a contract that joined later, of an event that an
+ * ABI gained, of a queue that is new. Up to the finalized block that past is read by ranges; what lies above it is taken
+ * back first, as by a reorg, and followed again with everything in view.
+ */
+export async function catchUp({ db, chainId, journal, contracts, sourceFor, log }: CatchUpOptions): Promise<void> {
+  const { rows } = await db.query<Known>("select address, start_block, topics, included_to from contracts where chain_id = $1", [chainId]);
+  const known = new Map(rows.map(row => [row.address, row]));
+  for (const { name, address, decoders } of contracts) {
+    const contract = known.get(address);
+    const topics = decoders.map(({ topic }) => topic);
+    const missing = topics.filter(topic => !contract?.topics.includes(topic));
+    if (!contract || missing.length === 0) continue;
+
+    const { finalized, blocks } = await journal.checkpoint();
+    const removed = blocks.filter(block => block.number > (finalized?.number ?? -1)).reverse();
+    if (removed.some(block => block.number >= contract.start_block)) await journal.record({ type: "reorg", ancestor: finalized, removed });
+    const from = (contract.included_to ?? contract.start_block - 1) + 1;
+    if (finalized && from <= finalized.number) {
+      log.info({ contract: name, from, to: finalized.number }, "reading the past of a contract or event that joined later");
+      for await (const { to, logs } of finalLogs(sourceFor({ addresses: [address], topics: missing }), from, finalized.number)) {
+        await journal.include(address, logs, { includedTo: to });
+      }
+    }
+    await journal.include(address, [], { topics });
+  }
+  await journal.checkpoint();
+  await journal.fillQueues();
+}
