@@ -125,18 +125,25 @@ export function recordChain(on: { network: Network; record: ChainRecord; snapsho
   const revert = async (id: string, call: () => ReturnType<Intercept>) => {
     await catchUp();
     const response = await call();
-    if ("result" in response && response.result === true) await recording(async () => wentBackTo(id));
+    if (!("result" in response)) return response;
+    if (response.result === true) await recording(async () => wentBackTo(id));
+    else dropFrom(id);
     return response;
   };
 
-  /** A snapshot is used up by going back to it, and so are those after it. */
   function wentBackTo(id: string): void {
     const at = snapshots.findIndex(snapshot => BigInt(snapshot.id) === BigInt(id));
     if (at < 0) throw new Error(`the chain went back to snapshot ${id}, which is not known`);
     const { number, position } = snapshots[at]!;
-    snapshots.length = at;
+    dropFrom(id);
     record.truncate(position);
     head = number;
+  }
+
+  /** A snapshot is used up by going back to it, and so are those after it; also by trying to where it is used up already. */
+  function dropFrom(id: string): void {
+    const at = snapshots.findIndex(snapshot => BigInt(snapshot.id) >= BigInt(id));
+    if (at >= 0) snapshots.length = at;
   }
 
   const reorg: Reorg = ({ depth, keepTransactions = false }) =>
@@ -150,7 +157,7 @@ export function recordChain(on: { network: Network; record: ChainRecord; snapsho
         });
       }
       const transactions = keepTransactions ? await transactionsAfter(target.number) : [];
-      await request("evm_revert", [target.id]);
+      if (!(await request("evm_revert", [target.id]))) throw new Error(`snapshot ${target.id} is gone`);
       wentBackTo(target.id);
       await remember();
       const ancestor = await mined(target.number);

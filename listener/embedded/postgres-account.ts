@@ -12,6 +12,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -69,10 +70,29 @@ export async function binariesFor(account: Account): Promise<Binaries> {
   return programs(copy);
 }
 
-/** A directory that the account can reach and that is derived from `dataDir`, for a cluster that cannot lie in `dataDir` itself. */
-export function clusterElsewhere(dataDir: string): string {
-  const name = createHash("sha256").update(dataDir).digest("hex").slice(0, 16);
+/** A directory that the account can reach, for a cluster that cannot lie in its `home` itself; the same for the same home. */
+export function clusterElsewhere(home: string): string {
+  const name = createHash("sha256").update(home).digest("hex").slice(0, 16);
   return join(sharedRoot(), `data-${name}`);
+}
+
+/** Says beside a cluster that lies elsewhere whose it is. */
+export function noteHome(directory: string, home: string): void {
+  writeFileSync(`${directory}.home`, home);
+}
+
+/** The clusters elsewhere whose home was deleted: nobody will come for them. */
+export function orphanedClusters(): string[] {
+  const root = sharedRoot();
+  return readdirSync(root)
+    .filter(name => name.endsWith(".home") && !existsSync(readFileSync(join(root, name), "utf8")))
+    .map(name => join(root, name.slice(0, -".home".length)));
+}
+
+/** Removes a cluster, and its note if it has one. */
+export function removeCluster(directory: string): void {
+  rmSync(directory, { recursive: true, force: true });
+  rmSync(`${directory}.home`, { force: true });
 }
 
 /** The account can enter the directories and read or run the files: asked of the system, which knows ACLs and the rest. */

@@ -2,7 +2,16 @@ import { randomBytes } from "node:crypto";
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { SluiceError } from "../errors.ts";
-import { type Account, accountFor, binariesFor, clusterElsewhere, mayUse } from "./postgres-account.ts";
+import {
+  type Account,
+  accountFor,
+  binariesFor,
+  clusterElsewhere,
+  mayUse,
+  noteHome,
+  orphanedClusters,
+  removeCluster,
+} from "./postgres-account.ts";
 import { type Cluster, findServer, initialise, type Server, startServer, stopServer, USER } from "./postgres-server.ts";
 import { withProcessLock } from "./process-lock.ts";
 import { livingProcesses, register } from "./process-registry.ts";
@@ -57,7 +66,7 @@ export async function resetPostgres(options: { dataDir: string }): Promise<boole
     const directory = clusterDirectory(files);
     if (directory) {
       await stopIfRunning(files, directory);
-      rmSync(directory, { recursive: true, force: true });
+      removeCluster(directory);
     }
     // The lock's file stays: a process that waits for it must not end up with a lock of its own.
     for (const name of readdirSync(files.home)) {
@@ -104,13 +113,14 @@ async function prepare(files: Files, log: (line: string) => void): Promise<Clust
   const existing = clusterDirectory(files);
   const account = accountFor(existing);
   const binaries = await binariesFor(account);
+  const recorded = recordedLocation(files);
   const directory = existing ?? (await newClusterDirectory(files, account));
   const cluster = { directory, account, binaries, log: files.log };
   if (existing) {
     if (!(await mayUse(account, existing))) throw unreachable(existing, account);
     return cluster;
   }
-  log("making the local database");
+  log(recorded ? `the local database in ${recorded} is gone: making a new one` : "making the local database");
   await makeCluster(files, cluster);
   return cluster;
 }
@@ -136,11 +146,12 @@ async function newClusterDirectory(files: Files, account: Account): Promise<stri
   rmSync(files.location, { force: true });
   if (await mayUse(account, files.home)) return files.cluster;
   const directory = clusterElsewhere(files.home);
-  if (existsSync(directory)) {
-    // Left by a data directory of this path that was deleted, and its password with it: nobody can read it any more.
-    await stopIfRunning(files, directory);
-    rmSync(directory, { recursive: true, force: true });
+  // One at this very place was left by a data directory of this path that was deleted, and its password with it.
+  for (const left of new Set([directory, ...orphanedClusters()])) {
+    if (existsSync(left)) await stopIfRunning(files, left);
+    removeCluster(left);
   }
+  noteHome(directory, files.home);
   write(files.location, JSON.stringify({ directory, of: files.home }));
   return directory;
 }
