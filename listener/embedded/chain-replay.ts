@@ -15,11 +15,9 @@ export type RpcBlock = {
   transactions: RpcTransaction[];
 };
 
-const SENT_AT_ONCE = 64;
-
 /**
- * Makes a fresh chain go through `entries` again and answers its head. `afterBlock` is called with the index of each
- * entry that made a block. Automine must be off. Throws SluiceError if another chain comes out.
+ * Makes a fresh chain go through `entries` again. `afterBlock` is called after each entry that made blocks, with its
+ * index and the head's number. Automine must be off. Throws SluiceError if another chain comes out.
  */
 export async function replay(
   request: Request,
@@ -46,10 +44,8 @@ async function apply(request: Request, entry: Entry): Promise<number> {
     return 0;
   }
   const { time, transactions, count, interval } = entry;
-  // In chunks: each call crosses into the native chain, and many under way at once keep both sides busy.
-  for (let at = 0; at < transactions.length; at += SENT_AT_ONCE) {
-    await Promise.all(transactions.slice(at, at + SENT_AT_ONCE).map(transaction => send(request, transaction)));
-  }
+  // One after the other: the chain mines in the order of arrival, and calls at once may overtake each other.
+  for (const transaction of transactions) await send(request, transaction);
   if (count === undefined) {
     await request("evm_mine", [time]);
     return 1;

@@ -11,6 +11,9 @@ import { acquireProcessLock, type ProcessLock } from "./process-lock.ts";
 /** Reorgs of the blocks before a restart are possible to this depth. */
 const SNAPSHOTS_OF_A_REPLAY = 13;
 
+/** A replay of so many blocks takes a second or more, and is announced. */
+const LONG_REPLAY = 2000;
+
 export type ChainOptions = {
   dataDir: string;
   /** 0, the default, takes a free one. */
@@ -44,6 +47,7 @@ export type LocalChain = {
  */
 export async function startChain(options: ChainOptions): Promise<LocalChain> {
   const started = performance.now();
+  const log = options.log ?? (() => {});
   const folder = join(options.dataDir, "chain");
   mkdirSync(folder, { recursive: true });
   const lock = await lockChain(folder);
@@ -54,10 +58,11 @@ export async function startChain(options: ChainOptions): Promise<LocalChain> {
     const genesisTime = found?.header.genesisTime ?? Math.floor(Date.now() / 1000);
     network = await createNetwork({ genesisTime, port: options.port ?? 0 });
     const header = await headerOf(network, genesisTime, found?.header);
+    if (found && found.entries.length > LONG_REPLAY) log(`resuming the local chain: ${found.entries.length} blocks`);
     const record = openRecord(file, found ? { length: found.positions.at(-1)! } : { header });
     const snapshots = await resume(network.request, found?.entries ?? [], found?.positions ?? [record.position()]);
     const resumed = { blocks: Number(await network.request("eth_blockNumber")), milliseconds: Math.round(performance.now() - started) };
-    const recorder = recordChain({ network, record, snapshots, log: options.log ?? (() => {}) });
+    const recorder = recordChain({ network, record, snapshots, log });
     const stopMining = await startMining(network.request, options.mining ?? "auto");
     const port = await network.listen();
     const url = `http://127.0.0.1:${port}`;
@@ -69,6 +74,7 @@ export async function startChain(options: ChainOptions): Promise<LocalChain> {
       await recorder.stop();
       await running.close();
       record.close();
+      rmSync(join(folder, "url"), { force: true });
       lock.release();
     };
     return {
@@ -101,6 +107,7 @@ async function lockChain(folder: string): Promise<ProcessLock> {
   try {
     return await acquireProcessLock(join(folder, "lock"), 0);
   } catch (cause) {
+    if (!(cause instanceof SluiceError && cause.retryable)) throw cause;
     const url = existsSync(join(folder, "url")) ? readFileSync(join(folder, "url"), "utf8") : "somewhere";
     throw new SluiceError(`the local chain of this data directory runs already, at ${url}`, {
       hint: `stop the other process, set RPC_URL=${url} to use its chain, or give DATA_DIR another directory`,

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import {
   chmodSync,
   cpSync,
@@ -30,6 +30,8 @@ const ACCOUNTS = ["postgres", "nobody"];
 
 /** Where things go that must not lie below a directory closed to the account; the first that can be had. */
 const SHARED_ROOTS = ["/var/lib/sluice", join(tmpdir(), "sluice-root")];
+
+const ABANDONED_AFTER_MS = 30 * 24 * 3600 * 1000;
 
 export const isRoot = (): boolean => process.getuid?.() === 0;
 
@@ -70,10 +72,13 @@ export async function binariesFor(account: Account): Promise<Binaries> {
   return programs(copy);
 }
 
-/** A directory that the account can reach, for a cluster that cannot lie in its `home` itself; the same for the same home. */
+/**
+ * A new path that the account can reach, for a cluster that cannot lie in its `home` itself. It is never one that was
+ * given before: the directory that it was given to may have been moved, and still count on it.
+ */
 export function clusterElsewhere(home: string): string {
-  const name = createHash("sha256").update(home).digest("hex").slice(0, 16);
-  return join(sharedRoot(), `data-${name}`);
+  const name = createHash("sha256").update(home).digest("hex").slice(0, 12);
+  return join(sharedRoot(), `data-${name}-${randomBytes(4).toString("hex")}`);
 }
 
 /** Says beside a cluster that lies elsewhere whose it is. */
@@ -81,12 +86,18 @@ export function noteHome(directory: string, home: string): void {
   writeFileSync(`${directory}.home`, home);
 }
 
-/** The clusters elsewhere whose home was deleted: nobody will come for them. */
+/** The clusters elsewhere whose home is gone: deleted, or moved and not opened since. */
 export function orphanedClusters(): string[] {
   const root = sharedRoot();
   return readdirSync(root)
     .filter(name => name.endsWith(".home") && !existsSync(readFileSync(join(root, name), "utf8")))
     .map(name => join(root, name.slice(0, -".home".length)));
+}
+
+/** Nothing ran in the cluster for so long that its home was not just moved. */
+export function isAbandoned(directory: string): boolean {
+  const used = statSync(join(directory, "global", "pg_control"), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return Date.now() - used > ABANDONED_AFTER_MS;
 }
 
 /** Removes a cluster, and its note if it has one. */

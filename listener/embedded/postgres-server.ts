@@ -1,4 +1,4 @@
-import { execFile, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, readlinkSync, realpathSync, rmSync, statSync, truncateSync } from "node:fs";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -135,13 +135,14 @@ function readPidFile(directory: string): { pid?: number; port?: number; status?:
   return { pid: Number(lines[0]), port: Number(lines[3]), status: lines[7]?.trim() };
 }
 
-/** A postmaster works in its cluster's directory. Where /proc is missing, or closed to us, the pid is believed. */
+/** A postmaster works in its cluster's directory. Without /proc its name must do. */
 function isPostmasterOf(pid: number, directory: string): boolean {
-  if (process.platform !== "linux") return true;
+  if (process.platform === "win32") return true;
   try {
-    return readlinkSync(`/proc/${pid}/cwd`) === realpathSync(directory);
+    if (process.platform === "linux") return readlinkSync(`/proc/${pid}/cwd`) === realpathSync(directory);
+    return execFileSync("ps", ["-o", "comm=", "-p", String(pid)], { encoding: "utf8" }).includes("postgres");
   } catch {
-    // We may read what runs under our own account, and root reads all: this one is somebody else's.
+    // We may look at what runs under our own account, and root at everything: this one is somebody else's, or gone.
     return false;
   }
 }

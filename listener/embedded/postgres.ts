@@ -7,6 +7,7 @@ import {
   accountFor,
   binariesFor,
   clusterElsewhere,
+  isAbandoned,
   mayUse,
   noteHome,
   orphanedClusters,
@@ -77,7 +78,14 @@ export async function resetPostgres(options: { dataDir: string }): Promise<boole
 }
 
 function filesOf(dataDir: string): Files {
-  mkdirSync(join(dataDir, "postgres"), { recursive: true });
+  try {
+    mkdirSync(join(dataDir, "postgres"), { recursive: true });
+  } catch (cause) {
+    throw new SluiceError(`the data directory ${dataDir} cannot be made: ${(cause as Error).message}`, {
+      hint: "give DATA_DIR a directory that you can write to",
+      cause,
+    });
+  }
   const home = join(realpathSync(dataDir), "postgres");
   const at = (name: string): string => join(home, name);
   return {
@@ -118,6 +126,7 @@ async function prepare(files: Files, log: (line: string) => void): Promise<Clust
   const cluster = { directory, account, binaries, log: files.log };
   if (existing) {
     if (!(await mayUse(account, existing))) throw unreachable(existing, account);
+    if (existing !== files.cluster) setLocation(files, existing);
     return cluster;
   }
   log(recorded ? `the local database in ${recorded} is gone: making a new one` : "making the local database");
@@ -136,24 +145,40 @@ function clusterDirectory(files: Files): string | undefined {
 
 /** The place that was chosen for this data directory, unless it is another's: a copied data directory must not share the original's. */
 function recordedLocation(files: Files): string | undefined {
-  if (!existsSync(files.location)) return undefined;
-  const { directory, of } = JSON.parse(readFileSync(files.location, "utf8")) as { directory: string; of: string };
-  const isCopy = of !== files.home && existsSync(join(of, "location.json"));
-  return isCopy ? undefined : directory;
+  const recorded = readLocation(files.location);
+  if (!recorded) return undefined;
+  const isCopy = recorded.of !== files.home && readLocation(join(recorded.of, "location.json"))?.directory === recorded.directory;
+  return isCopy ? undefined : recorded.directory;
+}
+
+function readLocation(file: string): { directory: string; of: string } | undefined {
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
 }
 
 async function newClusterDirectory(files: Files, account: Account): Promise<string> {
-  rmSync(files.location, { force: true });
-  if (await mayUse(account, files.home)) return files.cluster;
-  const directory = clusterElsewhere(files.home);
-  // One at this very place was left by a data directory of this path that was deleted, and its password with it.
-  for (const left of new Set([directory, ...orphanedClusters()])) {
-    if (existsSync(left)) await stopIfRunning(files, left);
-    removeCluster(left);
+  if (await mayUse(account, files.home)) {
+    rmSync(files.location, { force: true });
+    return files.cluster;
   }
+  await sweepOrphans(files);
+  // A place that was chosen but has no cluster may have one that was begun, which goes.
+  const directory = recordedLocation(files) ?? clusterElsewhere(files.home);
+  setLocation(files, directory);
+  return directory;
+}
+
+/** Both ways, and again at each start: the data directory may have been moved. */
+function setLocation(files: Files, directory: string): void {
   noteHome(directory, files.home);
   write(files.location, JSON.stringify({ directory, of: files.home }));
-  return directory;
+}
+
+/** Where processes were killed and their data directory deleted, nobody else would ever stop the server. */
+async function sweepOrphans(files: Files): Promise<void> {
+  for (const left of orphanedClusters()) {
+    if (existsSync(left)) await stopIfRunning(files, left);
+    if (isAbandoned(left)) removeCluster(left);
+  }
 }
 
 /**

@@ -26,23 +26,36 @@ export async function withProcessLock<T>(file: string, work: () => Promise<T>, t
  */
 export async function acquireProcessLock(file: string, timeoutMs: number): Promise<ProcessLock> {
   const deadline = Date.now() + timeoutMs;
-  const database = new DatabaseSync(file);
+  let database: DatabaseSync | undefined;
   for (;;) {
     try {
+      database ??= new DatabaseSync(file);
       database.exec("begin exclusive");
-      return { release: () => database.close() };
+      return { release: () => database?.close() };
     } catch (cause) {
-      if (!isBusy(cause) || Date.now() > deadline) {
-        database.close();
-        throw new SluiceError(`could not lock ${file} within ${timeoutMs / 1000} s`, {
-          hint: "another process is starting or stopping the local database; wait for it or end it, then try again",
-          cause,
-          retryable: true,
-        });
+      if (isBusy(cause) && Date.now() < deadline) {
+        await sleep(POLL_MS);
+        continue;
       }
+      database?.close();
+      throw isBusy(cause) ? stillHeld(file, timeoutMs, cause) : notOurs(file, cause);
     }
-    await sleep(POLL_MS);
   }
+}
+
+function stillHeld(file: string, timeoutMs: number, cause: unknown): SluiceError {
+  return new SluiceError(`another process has held ${file} for ${timeoutMs / 1000} s`, {
+    hint: "it is starting or stopping what the lock protects: wait for it or end it, then try again",
+    cause,
+    retryable: true,
+  });
+}
+
+function notOurs(file: string, cause: unknown): SluiceError {
+  return new SluiceError(`cannot lock ${file}: ${(cause as Error).message}`, {
+    hint: "run the command as the user whom the data directory belongs to, or give DATA_DIR another one",
+    cause,
+  });
 }
 
 const SQLITE_BUSY = 5;

@@ -1,6 +1,18 @@
 import assert from "node:assert/strict";
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { connect, createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -133,7 +145,7 @@ test("adopts a server whose processes were all killed, with what was committed",
   assert.equal(await accepts(url), false);
 });
 
-test("comes back at the same port after the server itself was killed, with what was committed", async t => {
+test("comes back after the server itself was killed, at the same port unless that was taken", async t => {
   const dataDir = dataDirectory(t);
   const first = await openPostgres({ dataDir });
   await query(first.url, "create table kept as select 42 as answer");
@@ -147,23 +159,17 @@ test("comes back at the same port after the server itself was killed, with what 
   await second.close();
   assert.equal(await accepts(first.url), true, "the first opening still holds it");
   await first.close();
-});
 
-test("takes another port when the last one is taken", async t => {
-  const dataDir = dataDirectory(t);
-  const first = await openPostgres({ dataDir });
-  await first.close();
-  const { createServer } = await import("node:net");
   const squatter = createServer();
   await new Promise<void>(resolve => squatter.listen(Number(new URL(first.url).port), "127.0.0.1", resolve));
   t.after(() => squatter.close());
-  const second = await openPostgres({ dataDir });
-  assert.notEqual(new URL(second.url).port, new URL(first.url).port);
-  assert.deepEqual(await query(second.url, "select 1 as one"), [{ one: 1 }]);
-  await second.close();
+  const third = await openPostgres({ dataDir });
+  assert.notEqual(new URL(third.url).port, new URL(first.url).port);
+  assert.deepEqual(await query(third.url, "table kept"), [{ answer: 42 }]);
+  await third.close();
 });
 
-test("starts over a postmaster.pid whose pid was given to another program", async t => {
+test("takes no later process for one that was killed and had its pid, be it the server or a user", async t => {
   const dataDir = dataDirectory(t);
   const first = await openPostgres({ dataDir });
   const cluster = await clusterOf(first.url);
@@ -174,16 +180,10 @@ test("starts over a postmaster.pid whose pid was given to another program", asyn
   writeFileSync(file, left.replace(String(pid), String(process.pid)));
   const second = await openPostgres({ dataDir });
   assert.equal(second.startedHere, true);
-  await second.close();
-});
-
-test("does not take a later process for one that was killed and had its pid", async t => {
-  const dataDir = dataDirectory(t);
-  const { url, close } = await openPostgres({ dataDir });
   const stale = join(dataDir, "postgres", "users", `${process.ppid}-1.json`);
   writeFileSync(stale, JSON.stringify({ pid: process.ppid, started: "1" }));
-  await close();
-  assert.equal(await accepts(url), false);
+  await second.close();
+  assert.equal(await accepts(second.url), false);
   assert.equal(existsSync(stale), false);
 });
 
@@ -208,13 +208,13 @@ test("a kill -9 while the cluster is made leaves nothing that is taken for one",
   }
 });
 
-test("moves an unfinished cluster aside and makes a new one", async t => {
+test("makes the cluster in the data directory where that can be reached, and moves an unfinished one aside", async t => {
   const dataDir = dataDirectory(t);
   chmodSync(dataDir, 0o755);
   mkdirSync(join(dataDir, "postgres", "data"), { recursive: true });
   writeFileSync(join(dataDir, "postgres", "data", "PG_VERSION"), "18\n");
   const { url, close } = await openPostgres({ dataDir });
-  assert.deepEqual(await query(url, "select 1 as one"), [{ one: 1 }]);
+  assert.equal(await clusterOf(url), join(dataDir, "postgres", "data"));
   await close();
   assert.equal(readdirSync(join(dataDir, "postgres")).filter(name => name.startsWith("data.unfinished-")).length, 1);
 });
@@ -229,14 +229,6 @@ test("as root, keeps the data elsewhere when its account cannot reach the direct
   await close();
   await resetPostgres({ dataDir });
   assert.equal(existsSync(cluster), false);
-});
-
-test("keeps the data in the data directory when that can be reached", async t => {
-  const dataDir = dataDirectory(t);
-  chmodSync(dataDir, 0o755);
-  const { url, close } = await openPostgres({ dataDir });
-  assert.equal(await clusterOf(url), join(dataDir, "postgres", "data"));
-  await close();
 });
 
 test("as root, runs from a project below a directory of mode 0700", { skip: !asRoot }, async t => {
@@ -298,7 +290,7 @@ test("reset refuses while a process uses the database, names it, and removes eve
   assert.equal(await resetPostgres({ dataDir: dirname(dataDir) }), false);
 });
 
-test("as root, removes what a deleted data directory left elsewhere, also its server", { skip: !asRoot }, async t => {
+test("as root, stops the server that a deleted data directory left elsewhere, and removes it in time", { skip: !asRoot }, async t => {
   const deleted = temporaryDirectory(t);
   const killed = runProgram(t, "hold-postgres.ts", deleted);
   const { url } = await killed.next<Opened>();
@@ -306,8 +298,27 @@ test("as root, removes what a deleted data directory left elsewhere, also its se
   killed.signal("SIGKILL");
   await killed.ended;
   rmSync(deleted, { recursive: true });
-  const { close } = await openPostgres({ dataDir: dataDirectory(t) });
-  assert.equal(existsSync(cluster), false);
+
+  await (await openPostgres({ dataDir: dataDirectory(t) })).close();
   assert.equal(await accepts(url), false);
-  await close();
+  assert.equal(existsSync(cluster), true);
+
+  utimesSync(join(cluster, "global", "pg_control"), 0, 0);
+  await (await openPostgres({ dataDir: dataDirectory(t) })).close();
+  assert.equal(existsSync(cluster), false);
+});
+
+test("as root, a moved data directory keeps its database, and a new one at its place gets another", { skip: !asRoot }, async t => {
+  const parent = temporaryDirectory(t);
+  const [from, to] = [join(parent, "from"), join(parent, "to")];
+  const before = await openPostgres({ dataDir: from });
+  await query(before.url, "create table kept as select 42 as answer");
+  await before.close();
+  renameSync(from, to);
+  const fresh = await openPostgres({ dataDir: from });
+  const moved = await openPostgres({ dataDir: to });
+  assert.deepEqual(await query(moved.url, "table kept"), [{ answer: 42 }]);
+  await assert.rejects(query(fresh.url, "table kept"), { code: "42P01" });
+  await Promise.all([fresh.close(), moved.close()]);
+  for (const dataDir of [from, to]) assert.equal(await resetPostgres({ dataDir }), true);
 });
