@@ -128,12 +128,15 @@ test("a second contract with its projection is added by following docs/another-c
 function applyPage(page: string): string[] {
   const files: string[] = [];
   let file = "";
-  for (const [, name, language, code] of page.matchAll(/^`([\w./-]+)`[^\n]*:$|^```(\w+)\n([\s\S]*?)^```$/gm)) {
+  let changes = false;
+  for (const [, name, change, language, code] of page.matchAll(/^`([\w./-]+)`( \(change\))?:$|^```(\w+)\n([\s\S]*?)^```$/gm)) {
     if (name) {
       file = name;
+      changes = change !== undefined;
       continue;
     }
-    if (!file || language === "sh") continue;
+    // Other blocks of the page are examples and commands.
+    if (!file || changes !== (language === "diff")) continue;
     const path = join(project, file);
     if (language === "diff") {
       const lines = code!.trimEnd().split("\n");
