@@ -1,5 +1,6 @@
 import { AbiCoder, type EventFragment, Interface, type InterfaceAbi, type ParamType, type Result } from "ethers";
 import { cleanText } from "../db.ts";
+import { checksumAddress } from "./address.ts";
 import type { Hex, Log } from "./types.ts";
 
 /** A decoded argument: integers are bigint, addresses and bytes lower-case hex, a reference type that was indexed its hash. */
@@ -14,6 +15,8 @@ export type EventDecoder = {
   decode(topics: readonly Hex[], data: Hex): Arguments;
   /** The arguments again, from what `JSON.stringify` with decimal strings made of them. */
   revive(json: Record<string, unknown>): Arguments;
+  /** That JSON as it is shown: in the order of the declaration, addresses with their checksum. */
+  present(json: Record<string, unknown>): Record<string, unknown>;
 };
 
 const WORD = 64;
@@ -33,9 +36,9 @@ function compileEvent(fragment: EventFragment): EventDecoder {
   const readTopic = indexed.map(input => wordReader(input) ?? ((topic: string) => `0x${topic}`));
   const readData = plain.map(wordReader);
   const isStatic = readData.every(reader => reader !== undefined);
-  const revivers = fragment.inputs.map(
-    input => [nameOf.get(input)!, input.indexed && !wordReader(input) ? String : reviver(input)] as const,
-  );
+  const isHashed = (input: ParamType) => input.indexed && !wordReader(input);
+  const revivers = fragment.inputs.map(input => [nameOf.get(input)!, isHashed(input) ? String : reviver(input)] as const);
+  const presenters = fragment.inputs.map(input => [nameOf.get(input)!, isHashed(input) ? String : presenter(input)] as const);
 
   const decodeData = isStatic
     ? (data: Hex, into: Arguments) => {
@@ -63,6 +66,9 @@ function compileEvent(fragment: EventFragment): EventDecoder {
     },
     revive(json) {
       return Object.fromEntries(revivers.map(([name, revive]) => [name, revive(json[name])]));
+    },
+    present(json) {
+      return Object.fromEntries(presenters.map(([name, present]) => [name, present(json[name])]));
     },
   };
 }
@@ -112,6 +118,18 @@ function reviver(type: ParamType): (json: unknown) => Value {
     return json => Object.fromEntries(parts.map(([name, revive]) => [name, revive((json as Record<string, unknown>)[name])]));
   }
   return /^u?int/.test(type.type) ? json => BigInt(json as string) : json => json as Value;
+}
+
+function presenter(type: ParamType): (json: unknown) => unknown {
+  if (type.arrayChildren) {
+    const present = presenter(type.arrayChildren);
+    return json => (json as unknown[]).map(present);
+  }
+  if (type.components) {
+    const parts = type.components.map((component, i) => [component.name || `arg${i}`, presenter(component)] as const);
+    return json => Object.fromEntries(parts.map(([name, present]) => [name, present((json as Record<string, unknown>)[name])]));
+  }
+  return type.type === "address" ? json => checksumAddress(json as string) : json => json;
 }
 
 /** JSON of decoded arguments, with integers as decimal strings. */

@@ -107,4 +107,13 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       );
     `,
   },
+  {
+    name: "journal-2",
+    sql: `
+      -- The few that are not as the others, so that they are found without reading all of them.
+      create index events_orphaned on events (chain_id, block_hash, log_index) where not live;
+      create index events_orphaned_by_position on events (chain_id, position) where not live;
+      create index events_undecodable on events (chain_id, position) where error is not null;
+    `,
+  },
 ];

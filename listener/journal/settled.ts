@@ -1,0 +1,58 @@
+import type { BlockRef } from "../chain/types.ts";
+import type { Sql } from "../db.ts";
+
+/**
+ * The block that the work of these queues is complete up to: the tip where nothing is open, otherwise one below every open
+ * delivery's events. Dead letters count as settled. Later blocks may be worked in already, in part.
+ *
+ * A block whose hash the journal does not hold (it is final and has none of our events) gives way to the one before it that
+ * has some: between the two nothing of ours happened. Null where nothing is settled yet.
+ */
+export async function settledUpTo(sql: Sql, chainId: number, queues: readonly string[]): Promise<BlockRef | null> {
+  const { rows: tips } = await sql.query<{ number: number | null; hash: string }>(
+    "select tip_number as number, tip_hash as hash from checkpoint where chain_id = $1",
+    [chainId],
+  );
+  const tip = tips[0];
+  if (!tip || tip.number === null) return null;
+  const open = await firstOpenBlock(sql, chainId, queues);
+  if (open === null || open > tip.number) return { number: tip.number, hash: tip.hash };
+  return blockAtOrBelow(sql, chainId, open - 1);
+}
+
+/**
+ * The lowest block with an event of an open delivery.
+ *
+ * Live events have positions in the order of the chain, so for applies the first live event from the lowest open position
+ * on is as low as any. Reverts cover events that are live no more, in no such order: each is looked at, and they are few.
+ */
+async function firstOpenBlock(sql: Sql, chainId: number, queues: readonly string[]): Promise<number | null> {
+  const { rows } = await sql.query<{ block: number | null }>(
+    `with open as materialized (
+       select operation, first_event from deliveries where chain_id = $1 and queue = any($2) and state in ('pending', 'sent')
+     ), lowest as (
+       select min(first_event) as position from open where operation <> 'revert'
+     )
+     select min(block) as block from (
+       select (
+         select block_number from events where chain_id = $1 and live and position >= lowest.position order by position limit 1
+       ) as block from lowest
+       union all
+       select e.block_number from open o join events e on e.chain_id = $1 and e.position = o.first_event where o.operation = 'revert'
+     ) blocks`,
+    [chainId, queues],
+  );
+  return rows[0]!.block;
+}
+
+async function blockAtOrBelow(sql: Sql, chainId: number, number: number): Promise<BlockRef | null> {
+  const { rows } = await sql.query<BlockRef>(
+    `(select number, hash from blocks where chain_id = $1 and number = $2)
+     union all
+     (select block_number, block_hash from events where chain_id = $1 and block_number <= $2 and live
+      order by block_number desc, log_index desc limit 1)
+     order by number desc limit 1`,
+    [chainId, number],
+  );
+  return rows[0] ?? null;
+}

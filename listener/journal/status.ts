@@ -1,0 +1,83 @@
+import type { BlockRef } from "../chain/types.ts";
+import type { Sql } from "../db.ts";
+
+/** Deliveries of a queue by state: waiting to be sent, sent to BullMQ, settled, dead letters. */
+export type QueueCounts = { pending: number; inFlight: number; done: number; failed: number };
+
+/**
+ * Where we stand. Before a listener has entered the chain everything is null, 0 and empty.
+ * `lag`: blocks between the head that the writer last saw and our tip. `leader`: the writer whose lease holds now.
+ */
+export type Status = {
+  chainId: number;
+  head: number | null;
+  tip: BlockRef | null;
+  finalized: BlockRef | null;
+  lag: number | null;
+  leader: string | null;
+  auditedTo: number | null;
+  reorgs: number;
+  events: number;
+  deadLetters: number;
+  queues: Record<string, QueueCounts>;
+};
+
+type Row = {
+  head_number: number | null;
+  tip_number: number | null;
+  tip_hash: string;
+  finalized_number: number | null;
+  finalized_hash: string;
+  leader: string | null;
+  audited_to: number | null;
+  reorgs: number;
+  events: number;
+};
+
+/** @param queues the application's queues, which are listed even before they had their first delivery */
+export async function readStatus(sql: Sql, chainId: number, queues: readonly string[] = []): Promise<Status> {
+  const { rows } = await sql.query<Row>(
+    `select head_number, tip_number, tip_hash, finalized_number, finalized_hash, audited_to, reorgs, events,
+       case when lease_until > clock_timestamp() then writer end as leader
+     from checkpoint where chain_id = $1`,
+    [chainId],
+  );
+  const row = rows[0];
+  const counts = await countDeliveries(sql, chainId, queues);
+  const ref = (number: number | null | undefined, hash: string | undefined) =>
+    number === null || number === undefined ? null : { number, hash: hash! };
+  return {
+    chainId,
+    head: row?.head_number ?? null,
+    tip: ref(row?.tip_number, row?.tip_hash),
+    finalized: ref(row?.finalized_number, row?.finalized_hash),
+    lag: row && row.head_number !== null && row.tip_number !== null ? Math.max(0, row.head_number - row.tip_number) : null,
+    leader: row?.leader ?? null,
+    auditedTo: row?.audited_to ?? null,
+    reorgs: row?.reorgs ?? 0,
+    events: row?.events ?? 0,
+    deadLetters: Object.values(counts).reduce((total, { failed }) => total + failed, 0),
+    queues: counts,
+  };
+}
+
+/** Counts what is open and dead, through the partial indexes; what is done, however much it is, follows from the total. */
+export async function countDeliveries(sql: Sql, chainId: number, queues: readonly string[] = []): Promise<Record<string, QueueCounts>> {
+  const { rows } = await sql.query<QueueCounts & { queue: string }>(
+    `select q.queue, coalesce(o.pending, 0) as pending, coalesce(o.in_flight, 0) as "inFlight", coalesce(d.failed, 0) as failed,
+       q.created - coalesce(o.pending, 0) - coalesce(o.in_flight, 0) - coalesce(d.failed, 0) as done
+     from queues q
+     left join (
+       select queue, count(*) filter (where state = 'pending') as pending, count(*) filter (where state = 'sent') as in_flight
+       from deliveries where chain_id = $1 and state in ('pending', 'sent') group by queue
+     ) o using (queue)
+     left join (
+       select queue, count(*) as failed from deliveries where chain_id = $1 and state = 'dead' group by queue
+     ) d using (queue)
+     where q.chain_id = $1`,
+    [chainId],
+  );
+  const found = new Map(rows.map(({ queue, pending, inFlight, done, failed }) => [queue, { pending, inFlight, done, failed }]));
+  const names = [...new Set([...queues, ...[...found.keys()].sort()])];
+  return Object.fromEntries(names.map(name => [name, found.get(name) ?? { pending: 0, inFlight: 0, done: 0, failed: 0 }]));
+}
