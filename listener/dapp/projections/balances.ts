@@ -54,6 +54,15 @@ export async function readBalance(sql: Sql, chainId: number, address: string): P
   return rows[0]?.balance ?? 0n;
 }
 
+/** The balances of several accounts; one that holds nothing is left out. */
+export async function readBalances(sql: Sql, chainId: number, addresses: readonly string[]): Promise<Map<string, bigint>> {
+  const { rows } = await sql.query<{ address: string; balance: bigint }>(
+    "select address, balance from balances where chain_id = $1 and address = any($2)",
+    [chainId, addresses],
+  );
+  return new Map(rows.map(({ address, balance }) => [address, balance]));
+}
+
 /** How many accounts hold something. */
 export async function countHolders(sql: Sql, chainId: number): Promise<number> {
   const { rows } = await sql.query<{ holders: number }>("select count(*) as holders from balances where chain_id = $1 and balance > 0", [

@@ -32,8 +32,9 @@ const CONTRIBUTIONS: { [E in Counted as E["event"]]: (event: E) => Partial<Recor
   "SluiceToken.Unpaused": () => ({}),
 };
 
-const RESOLUTIONS = { minute: 60, hour: 3_600, day: 86_400 } as const;
-export type Resolution = keyof typeof RESOLUTIONS;
+const SECONDS = { minute: 60, hour: 3_600, day: 86_400 } as const;
+export const RESOLUTIONS = ["minute", "hour", "day"] as const;
+export type Resolution = (typeof RESOLUTIONS)[number];
 
 /** Totals and rates of the token. `pauses` keeps each change of the paused state: the latest one that is left, holds. */
 export const statistics: Projection<Counted> = {
@@ -86,7 +87,7 @@ async function count(tx: Tx, events: readonly Counted[], sign: bigint): Promise<
     const contribution = CONTRIBUTIONS[event.event] as (event: Counted) => Partial<Record<Metric, bigint>>;
     for (const [metric, by] of Object.entries(contribution(event))) {
       add(totals, metric, by);
-      for (const [resolution, seconds] of Object.entries(RESOLUTIONS)) {
+      for (const [resolution, seconds] of Object.entries(SECONDS)) {
         add(series, `${metric} ${resolution} ${event.block.timestamp - (event.block.timestamp % seconds)}`, by);
       }
     }
@@ -136,7 +137,10 @@ export async function readStatistics(sql: Sql, chainId: number): Promise<Statist
 
 export type Point = { time: number; value: bigint };
 
-/** A metric over time, oldest first: `time` is the start of a minute, hour or day in seconds; empty ones are left out. */
+/**
+ * A metric over time: the newest `limit` points of [from, to], oldest first. `time` is the start of a minute, hour or day in
+ * seconds; empty ones are left out.
+ */
 export async function readSeries(
   sql: Sql,
   chainId: number,
@@ -144,8 +148,8 @@ export async function readSeries(
 ): Promise<Point[]> {
   const { rows } = await sql.query<Point>(
     `select bucket as time, value from statistics_series
-     where chain_id = $1 and metric = $2 and resolution = $3 and bucket >= $4 and bucket <= $5 order by bucket limit $6`,
+     where chain_id = $1 and metric = $2 and resolution = $3 and bucket >= $4 and bucket <= $5 order by bucket desc limit $6`,
     [chainId, metric, resolution, from, to, limit],
   );
-  return rows;
+  return rows.reverse();
 }

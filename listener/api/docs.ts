@@ -1,0 +1,85 @@
+import { createHash } from "node:crypto";
+import fastifySwagger from "@fastify/swagger";
+import scalar from "@scalar/fastify-api-reference";
+import type { FastifyInstance } from "fastify";
+import { createJsonSchemaTransform } from "fastify-type-provider-zod";
+
+const DESCRIPTION = `Contract events in, BullMQ jobs out. Amounts are decimal strings in the smallest unit, addresses have their checksum.
+
+Lists take \`limit\` and \`cursor\`: pass on \`nextCursor\` until it is null. Errors are problem details (RFC 9457).
+
+Reads are open where the server is bound to this machine alone; otherwise every request needs an API key.`;
+
+/** Collects the routes that are added after it into an OpenAPI document: `/docs/openapi.json`. */
+export async function describeRoutes(server: FastifyInstance): Promise<void> {
+  await server.register(fastifySwagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "Sluice", version: "1", description: DESCRIPTION },
+      components: { securitySchemes: { apiKey: { type: "http", scheme: "bearer", description: "one of API_KEYS" } } },
+      security: [{}, { apiKey: [] }],
+    },
+    transform: createJsonSchemaTransform({ zodToJsonConfig: { override: describePlainly } }),
+  });
+}
+
+type Described = { zodSchema: { _zod: { def: { type: string; defaultValue?: unknown } } }; jsonSchema: Record<string, unknown> };
+
+/** What zod says of a schema, without what is not so to the outside. */
+function describePlainly({ zodSchema, jsonSchema }: Described): void {
+  const { type, defaultValue } = zodSchema._zod.def;
+  // Fields may be added to an answer, so no client may be told to refuse them.
+  if (type === "object" && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
+  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+  if (type === "default") jsonSchema.default = defaultValue;
+  // A codec is described by what it is in JSON; the limits of what it stands for inside are not the text's.
+  if (type === "pipe" && jsonSchema.type === "string") {
+    for (const key of Object.keys(jsonSchema)) if (!TEXT_KEYWORDS.has(key)) delete jsonSchema[key];
+  }
+}
+
+const TEXT_KEYWORDS = new Set(["type", "pattern", "format", "description"]);
+
+/** The page at `/docs`. Its script is ours, its fonts are the system's, and its policy lets nothing of others in. */
+export async function serveDocs(server: FastifyInstance): Promise<void> {
+  await server.register(async docs => {
+    docs.addHook("onSend", async (_, reply, payload) => {
+      if (typeof payload === "string" && String(reply.getHeader("content-type")).startsWith("text/html")) {
+        reply.header("content-security-policy", policyFor(payload));
+      }
+      return payload;
+    });
+    await docs.register(scalar, {
+      routePrefix: "/docs",
+      logLevel: "silent",
+      configuration: {
+        pageTitle: "Sluice: API",
+        withDefaultFonts: false,
+        telemetry: false,
+        hideClientButton: true,
+        showDeveloperTools: "never",
+        mcp: { disabled: true },
+        agent: { disabled: true },
+      },
+    });
+  });
+}
+
+function policyFor(html: string): string {
+  const inline = [...html.matchAll(/<script(?![^>]*\bsrc=)[^>]*>([\s\S]*?)<\/script>/g)].map(
+    ([, script]) => `'sha256-${createHash("sha256").update(script!).digest("base64")}'`,
+  );
+  return [
+    "default-src 'none'",
+    `script-src 'self' ${inline.join(" ")}`,
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data:",
+    "font-src 'self' data:",
+    "connect-src 'self'",
+    "worker-src 'self' blob:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join("; ");
+}

@@ -1,0 +1,66 @@
+import type { FastifyInstance } from "fastify";
+import { z } from "zod";
+import { type Db, isDbOutage } from "../db.ts";
+import { readStatus, type Status } from "../journal/status.ts";
+import { HttpProblem, problemResponses } from "./problem.ts";
+
+/** Milliseconds that the database has for its answer before it counts as away. */
+const PATIENCE = 2_000;
+
+/** `/healthz`: the process runs. `/readyz`: what is read here is fresh, or 503 with every reason why not. */
+export function mountHealth(server: FastifyInstance, { db, chainId, maxLag }: { db: Db; chainId: number; maxLag: number }): void {
+  server.get(
+    "/healthz",
+    {
+      schema: {
+        tags: ["health"],
+        summary: "The process runs",
+        security: [],
+        response: { 200: { description: "OK", content: { "application/json": { schema: z.object({ alive: z.literal(true) }) } } } },
+      },
+    },
+    async () => ({ alive: true }),
+  );
+  server.get(
+    "/readyz",
+    {
+      schema: {
+        tags: ["health"],
+        summary: "Answers are fresh",
+        description: "503 with `reasons` while the database is away, no listener leads, or the tip is too far behind the head.",
+        security: [],
+        response: {
+          200: { description: "OK", content: { "application/json": { schema: z.object({ ready: z.literal(true), lag: z.int() }) } } },
+          ...problemResponses(503),
+        },
+      },
+    },
+    async () => {
+      const status = await statusOrReason(db, chainId);
+      const reasons = typeof status === "string" ? [status] : reasonsAgainst(status, maxLag);
+      if (reasons.length > 0) throw new HttpProblem(503, `not ready: ${reasons.join("; ")}`, { members: { ready: false, reasons } });
+      return { ready: true, lag: (status as Status).lag };
+    },
+  );
+}
+
+function reasonsAgainst({ tip, leader, lag }: Status, maxLag: number): string[] {
+  const reasons: string[] = [];
+  if (leader === null) reasons.push("no listener leads");
+  if (tip === null) reasons.push("nothing of this chain is in the journal yet");
+  if (lag !== null && lag > maxLag) reasons.push(`the tip is ${lag} blocks behind the head, allowed are ${maxLag}`);
+  return reasons;
+}
+
+async function statusOrReason(db: Db, chainId: number): Promise<Status | string> {
+  const away = "the database does not answer";
+  const patience = Promise.withResolvers<string>();
+  const timer = setTimeout(() => patience.resolve(away), PATIENCE);
+  const status = readStatus(db, chainId).catch(error => {
+    if (isDbOutage(error)) return away;
+    throw error;
+  });
+  // Whatever it says after that nobody waits for.
+  status.catch(() => {});
+  return Promise.race([status, patience.promise]).finally(() => clearTimeout(timer));
+}

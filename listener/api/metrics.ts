@@ -1,0 +1,61 @@
+import type { FastifyInstance } from "fastify";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { App } from "../app.ts";
+import type { Db } from "../db.ts";
+import { type QueueCounts, readStatus, type Status } from "../journal/status.ts";
+
+const LATENCY_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+
+/** `/metrics` in the form of Prometheus: the journal's, read when asked, then those of this process and of this API. */
+export function mountMetrics(server: FastifyInstance, { db, app, chainId }: { db: Db; app: App; chainId: number }): void {
+  const own = new Registry();
+  collectDefaultMetrics({ register: own });
+  const requests = new Histogram({
+    name: "sluice_http_request_duration_seconds",
+    help: "Time to answer a request",
+    labelNames: ["method", "route", "status"],
+    buckets: LATENCY_BUCKETS,
+    registers: [own],
+  });
+  server.addHook("onResponse", async (request, reply) => {
+    const route = request.routeOptions.url ?? "unknown";
+    requests.observe({ method: request.method, route, status: reply.statusCode }, reply.elapsedTime / 1_000);
+  });
+  const queues = app.routes.map(({ queue }) => queue);
+  server.get("/metrics", { schema: { tags: ["health"], summary: "Metrics for Prometheus" } }, async (_, reply) => {
+    // With the database away the process's own metrics are what is wanted most.
+    const status = await readStatus(db, chainId, queues).catch(() => undefined);
+    const texts = await Promise.all([journalMetrics(chainId, status).metrics(), own.metrics()]);
+    return reply.type(own.contentType).send(texts.join("\n"));
+  });
+}
+
+/** A status as metrics. What is not known is left out: a 0 would be a statement. */
+function journalMetrics(chainId: number, status: Status | undefined): Registry {
+  const registry = new Registry();
+  registry.setDefaultLabels({ chain: String(chainId) });
+  const options = (name: string, help: string) => ({ name: `sluice_${name}`, help, registers: [registry] });
+  const gauge = (name: string, help: string, value: number | null | undefined) => {
+    if (value !== null && value !== undefined) new Gauge(options(name, help)).set(value);
+  };
+  const perQueue = (name: string, help: string, values: (counts: QueueCounts) => number) => {
+    const metric = new Gauge({ ...options(name, help), labelNames: ["queue"] });
+    for (const [queue, counts] of Object.entries(status?.queues ?? {})) metric.set({ queue }, values(counts));
+  };
+  gauge("database_up", "1 if the database answers", status ? 1 : 0);
+  if (!status) return registry;
+  gauge("head_block", "The chain's head, as the writer last saw it", status.head);
+  gauge("tip_block", "The last block in the journal", status.tip?.number);
+  gauge("finalized_block", "The last final block", status.finalized?.number);
+  gauge("lag_blocks", "Blocks between head and tip", status.lag);
+  gauge("leader", "1 if a listener holds the lease", status.leader === null ? 0 : 1);
+  gauge("dead_letters", "Deliveries that were given up", status.deadLetters);
+  new Counter(options("reorgs_total", "Reorgs that the journal went through")).inc(status.reorgs);
+  new Counter(options("events_total", "Events journalled, those of reorgs too")).inc(status.events);
+  perQueue("queue_pending", "Deliveries that wait to be sent", ({ pending }) => pending);
+  perQueue("queue_in_flight", "Deliveries sent and not settled", ({ inFlight }) => inFlight);
+  perQueue("queue_dead", "Dead letters of a queue", ({ failed }) => failed);
+  const done = new Counter({ ...options("queue_done_total", "Deliveries settled"), labelNames: ["queue"] });
+  for (const [queue, counts] of Object.entries(status.queues)) done.inc({ queue }, counts.done);
+  return registry;
+}

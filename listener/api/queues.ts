@@ -1,0 +1,49 @@
+import { z } from "zod";
+import type { App } from "../app.ts";
+import { countDeliveries } from "../journal/status.ts";
+import { read } from "./read.ts";
+import { time } from "./schemas.ts";
+import { queueCounts } from "./status.ts";
+
+const queue = queueCounts.extend({
+  name: z.string(),
+  kind: z.enum(["projection", "task"]),
+  handler: z.string().describe("the name of the projection or the task"),
+  follows: z.enum(["head", "finality"]),
+  events: z.array(z.string()).describe("what feeds it"),
+  batch: z.int().describe("events per delivery at most"),
+  ordered: z.boolean().describe("whether deliveries of one key run one after another"),
+  oldest: time.nullable().describe("since when the first delivery that is not settled waits"),
+});
+
+/** The routing table, and how each queue stands. */
+export const queuesRead = (app: App) =>
+  read({
+    path: "queues",
+    tag: "queues",
+    summary: "Every queue: what feeds it and how it stands",
+    response: z.object({ items: z.array(queue), nextCursor: z.null() }),
+    async handle({ sql, chainId }) {
+      const names = app.routes.map(route => route.queue);
+      const counts = await countDeliveries(sql, chainId, names);
+      const { rows } = await sql.query<{ queue: string; since: Date }>(
+        `select name as queue, (
+           select created_at from deliveries where chain_id = $1 and queue = name and state in ('pending', 'sent') order by position limit 1
+         ) as since from unnest($2::text[]) as names (name)`,
+        [chainId, names],
+      );
+      const oldest = new Map(rows.map(row => [row.queue, row.since]));
+      const items = app.routes.map(route => ({
+        name: route.queue,
+        kind: route.task ? ("task" as const) : ("projection" as const),
+        handler: route.task?.name ?? route.projection!.name,
+        follows: route.follows,
+        events: [...route.events],
+        batch: route.batch,
+        ordered: route.orderBy !== undefined,
+        ...counts[route.queue]!,
+        oldest: oldest.get(route.queue) ?? null,
+      }));
+      return { items, nextCursor: null };
+    },
+  });

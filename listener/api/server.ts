@@ -1,0 +1,130 @@
+import type { Socket } from "node:net";
+import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
+import type { App } from "../app.ts";
+import type { Config } from "../config.ts";
+import type { Db } from "../db.ts";
+import { SluiceError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import { guardAccess } from "./access.ts";
+import { blockRead } from "./blocks.ts";
+import { deadLettersRead } from "./dead-letters.ts";
+import { describeRoutes, serveDocs } from "./docs.ts";
+import { eventTraceRead } from "./event-trace.ts";
+import { eventsRead } from "./events.ts";
+import { mountHealth } from "./health.ts";
+import { mountMetrics } from "./metrics.ts";
+import { answerProblems, PROBLEM_TYPE, problemOf } from "./problem.ts";
+import { queuesRead } from "./queues.ts";
+import { mountReads, type Read } from "./read.ts";
+import { statusRead } from "./status.ts";
+
+export type ApiOptions = {
+  app: App;
+  /** The application's own resources; the core's are there in any case. */
+  reads: readonly Read[];
+  db: Db;
+  chainId: number;
+  config: Pick<Config, "host" | "port" | "apiKeys" | "maxLag">;
+  log: Log;
+};
+
+/** What a client may send and how long it may take, in bytes and milliseconds. */
+const LIMITS = { body: 64 * 1024, connection: 30_000, request: 10_000, keepAlive: 10_000, parameter: 200 };
+/** Milliseconds that requests under way have when the server closes. */
+const GRACE = 1_000;
+
+/**
+ * The API without its socket: `inject` asks it directly. It only reads.
+ *
+ * @throws SluiceError when it would be open to others without an API key
+ */
+export async function createApi({ app, reads, db, chainId, config, log }: ApiOptions): Promise<FastifyInstance> {
+  const server = Fastify({
+    logger: false,
+    trustProxy: false,
+    bodyLimit: LIMITS.body,
+    connectionTimeout: LIMITS.connection,
+    requestTimeout: LIMITS.request,
+    keepAliveTimeout: LIMITS.keepAlive,
+    routerOptions: { maxParamLength: LIMITS.parameter },
+    return503OnClosing: false,
+    clientErrorHandler: answerUnreadable,
+    frameworkErrors: (error, _, reply) => void (reply as FastifyReply).code(400).type(PROBLEM_TYPE).send(problemOf(400, error.message)),
+  });
+  server.setValidatorCompiler(validatorCompiler);
+  server.setSerializerCompiler(serializerCompiler);
+  answerProblems(server, log);
+  guardAccess(server, config);
+  server.addHook("onRequest", async (_, reply) => {
+    reply.headers({ "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store" });
+  });
+
+  await describeRoutes(server);
+  mountHealth(server, { db, chainId, maxLag: config.maxLag });
+  mountMetrics(server, { db, app, chainId });
+  const core = [statusRead(app), eventsRead(app), eventTraceRead(app), blockRead(app), queuesRead(app), deadLettersRead()];
+  mountReads(server, [...core, ...reads], { db, chainId });
+  await serveDocs(server);
+  server.get("/", { schema: { hide: true } as object }, async (_, reply) => reply.redirect("/docs/"));
+  return server;
+}
+
+/** A server that answers. `close` lets requests under way finish, for a short while. */
+export type RunningApi = { url: string; close(): Promise<void> };
+
+/** @throws SluiceError when the port is taken or the address is not of this machine */
+export async function listenApi(options: ApiOptions): Promise<RunningApi> {
+  const { host, port } = options.config;
+  const server = await createApi(options);
+  try {
+    await server.listen({ host, port });
+  } catch (error) {
+    await server.close();
+    throw explainListen(error, host, port);
+  }
+  const address = server.server.address() as { port: number };
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    const timer = setTimeout(() => server.server.closeAllConnections(), GRACE);
+    await server.close().finally(() => clearTimeout(timer));
+  };
+  return { url: `http://${reachable(host)}:${address.port}`, close: () => (closing ??= close()) };
+}
+
+/** A host that one can type into a browser: that of a server bound to every address is this machine. */
+function reachable(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  if (host === "::") return "[::1]";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function explainListen(error: unknown, host: string, port: number): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "EADDRINUSE") {
+    return new SluiceError(`port ${port} of ${host} is taken by another process`, {
+      hint: `stop that process, or set PORT to another port (0 takes any free one), such as PORT=${port + 1}`,
+      cause: error,
+    });
+  }
+  if (code === "EACCES") {
+    return new SluiceError(`port ${port} may not be opened by this user`, { hint: "set PORT to one above 1023", cause: error });
+  }
+  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "EAI_AGAIN") {
+    return new SluiceError(`HOST ${host} is not an address of this machine`, {
+      hint: "set HOST to 127.0.0.1 for this machine alone, or to 0.0.0.0 with API_KEYS for others",
+      cause: error,
+    });
+  }
+  return error;
+}
+
+/** Bytes that are no HTTP, or too much of it, never become a request: they are answered on the socket. */
+function answerUnreadable(error: { code?: string }, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();
+  const status = error.code === "HPE_HEADER_OVERFLOW" ? 431 : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400;
+  const details = { 400: "this is not HTTP", 408: "the request took too long to arrive", 431: "the headers are too large" } as const;
+  const body = JSON.stringify(problemOf(status, details[status]));
+  const head = [`HTTP/1.1 ${status} ${problemOf(status, "").title}`, `Content-Type: ${PROBLEM_TYPE}`, `Content-Length: ${body.length}`];
+  socket.end(`${[...head, "Connection: close"].join("\r\n")}\r\n\r\n${body}`);
+}

@@ -1,0 +1,41 @@
+import { z } from "zod";
+import type { App } from "../app.ts";
+import { readStatus } from "../journal/status.ts";
+import { read } from "./read.ts";
+import { blockNumber, blockRef, count } from "./schemas.ts";
+
+export const queueCounts = z.object({
+  pending: count.describe("deliveries that wait to be sent"),
+  inFlight: count.describe("sent to BullMQ and not settled"),
+  done: count,
+  failed: count.describe("dead letters"),
+});
+
+const status = z.object({
+  chainId: z.int(),
+  head: blockNumber.nullable().describe("the chain's, as the writer last saw it"),
+  tip: blockRef.nullable().describe("the last block in the journal"),
+  finalized: blockRef.nullable(),
+  lag: count.nullable().describe("blocks between head and tip"),
+  leader: z.string().nullable().describe("the listener that writes now; null when none does"),
+  auditedTo: blockNumber.nullable(),
+  reorgs: count,
+  events: count.describe("journalled so far, those of reorgs too"),
+  deadLetters: count,
+  queues: z.record(z.string(), queueCounts),
+});
+
+/** Where we stand, in one answer. */
+export const statusRead = (app: App) =>
+  read({
+    path: "status",
+    tag: "status",
+    summary: "Head, tip, finality, lag, leader, queues",
+    response: status,
+    handle: ({ sql, chainId }) =>
+      readStatus(
+        sql,
+        chainId,
+        app.routes.map(({ queue }) => queue),
+      ),
+  });

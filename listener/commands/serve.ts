@@ -1,0 +1,21 @@
+import { once } from "node:events";
+import { type ApiOptions, listenApi, type RunningApi } from "../api/server.ts";
+import { readDeployment } from "../chain/deployment.ts";
+import { reads } from "../dapp/reads.ts";
+import { app } from "../dapp/routes.ts";
+import { openProcess } from "./process.ts";
+
+/** Serves the API until the process is told to stop. */
+export async function serve(): Promise<void> {
+  await using process = openProcess("serve");
+  const { config, log, signal } = process;
+  const { chainId } = readDeployment(config.deployment);
+  const { db } = await process.openDatabase();
+  const api = await startApi({ app, config, db, chainId, log });
+  process.defer(() => api.close());
+  log.info({ chainId, url: api.url, docs: `${api.url}/docs` }, "serving");
+  if (!signal.aborted) await once(signal, "abort");
+}
+
+/** Starts the API with this application's resources. `url` is where it answers; `close` takes at most 2 s. */
+export const startApi = (options: Omit<ApiOptions, "reads">): Promise<RunningApi> => listenApi({ ...options, reads });

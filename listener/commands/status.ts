@@ -1,0 +1,42 @@
+import { readDeployment } from "../chain/deployment.ts";
+import type { BlockRef } from "../chain/types.ts";
+import { app } from "../dapp/routes.ts";
+import { readStatus, type Status } from "../journal/status.ts";
+import { openProcess } from "./process.ts";
+
+/** Prints where we stand: the chain, the journal, the queues. */
+export async function status(options: { json?: boolean }): Promise<void> {
+  await using running = openProcess("status");
+  const { chainId } = readDeployment(running.config.deployment);
+  const { db } = await running.openDatabase();
+  const found = await readStatus(
+    db,
+    chainId,
+    app.routes.map(({ queue }) => queue),
+  );
+  process.stdout.write(options.json ? `${JSON.stringify(found, null, 2)}\n` : describeStatus(found));
+}
+
+/** The status for a person: what is known of the chain line by line, then a table of the queues. */
+export function describeStatus(status: Status): string {
+  const block = (ref: BlockRef | null) => (ref ? `${ref.number}  ${ref.hash}` : "none yet");
+  const lines = [
+    ["chain", status.chainId],
+    ["head", status.head ?? "not seen yet"],
+    ["tip", block(status.tip)],
+    ["finalized", block(status.finalized)],
+    ["lag", status.lag === null ? "unknown" : `${status.lag} blocks`],
+    ["leader", status.leader ?? "none: run `npm run listen`"],
+    ["audited to", status.auditedTo ?? "never: run `npm run audit`"],
+    ["reorgs", status.reorgs],
+    ["events", status.events],
+    ["dead letters", status.deadLetters],
+  ].map(([name, value]) => `${String(name).padEnd(14)}${value}`);
+  const table = [
+    ["queue", "pending", "in flight", "done", "failed"],
+    ...Object.entries(status.queues).map(([name, { pending, inFlight, done, failed }]) => [name, pending, inFlight, done, failed]),
+  ];
+  const width = Math.max(14, ...Object.keys(status.queues).map(name => name.length + 2));
+  const rows = table.map(([name, ...counts]) => String(name).padEnd(width) + counts.map(count => String(count).padStart(12)).join(""));
+  return `${[...lines, "", ...rows].join("\n")}\n`;
+}
