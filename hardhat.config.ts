@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import toolbox from "@nomicfoundation/hardhat-toolbox-mocha-ethers";
 import { defineConfig, overrideTask } from "hardhat/config";
 import { ArgumentType } from "hardhat/types/arguments";
+import type { SolidityTestProfileUserConfig } from "hardhat/types/test";
 import { scriptOptions } from "./scripts/support/options.ts";
 
 // The compiler comes from npm: a build needs no network, and every machine builds with the same bytes.
@@ -11,13 +12,15 @@ const compiler = createRequire(import.meta.url).resolve("solc/soljson.js");
 const solidityTests = {
   quick: { fuzz: { runs: 256 }, invariant: { runs: 16, depth: 64 } },
   ci: { fuzz: { runs: 10_000 }, invariant: { runs: 256, depth: 256 } },
+  // One transaction per call, as on a chain: what is read first is cold again, and the price includes calldata and the base.
+  gas: { isolate: true },
   deep: { fuzz: { runs: 200_000 }, invariant: { runs: 2_000, depth: 500 } },
 };
 const profile = process.env.SOLIDITY_TESTS ?? "ci";
 if (!(profile in solidityTests)) {
   throw new Error(`SOLIDITY_TESTS is "${profile}"; expected one of ${Object.keys(solidityTests).join(", ")}`);
 }
-const { fuzz, invariant } = solidityTests[profile as keyof typeof solidityTests];
+const { fuzz, invariant, isolate }: SolidityTestProfileUserConfig = solidityTests[profile as keyof typeof solidityTests];
 
 // Blocks mined within a second share its timestamp; without this a busy local chain runs ahead of the clock.
 const localChain = { type: "edr-simulated", chainType: "l1", allowBlocksWithSameTimestamp: true } as const;
@@ -42,6 +45,7 @@ export default defineConfig({
   },
   test: {
     solidity: {
+      isolate,
       fuzz: { ...fuzz, seed: process.env.FUZZ_SEED },
       // A handler that reverts would quietly do nothing: its calls are made to succeed, or to expect the revert.
       invariant: { ...invariant, failOnRevert: true },

@@ -3,6 +3,7 @@ pragma solidity ^0.8.34;
 
 import {AccessControlDefaultAdminRules} from "@openzeppelin/contracts/access/extensions/AccessControlDefaultAdminRules.sol";
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IERC20Mintable} from "../interfaces/IERC20Mintable.sol";
 import {Sequenced} from "./Sequenced.sol";
@@ -72,8 +73,8 @@ abstract contract ERC20Mintable is IERC20Mintable, ERC20, AccessControlDefaultAd
     /// @inheritdoc IERC20Mintable
     function mintableBy(address minter) public view virtual returns (uint256) {
         Quota memory quota = _quotas[minter];
-        uint256 minted = _mintedInPeriod(quota);
-        return quota.limit > minted ? quota.limit - minted : 0;
+        // A limit may have been lowered below what was minted already.
+        return Math.saturatingSub(quota.limit, _mintedInPeriod(quota));
     }
 
     /// @inheritdoc IERC20Mintable
@@ -97,7 +98,8 @@ abstract contract ERC20Mintable is IERC20Mintable, ERC20, AccessControlDefaultAd
     }
 
     function _mintedInPeriod(Quota memory quota) private view returns (uint256) {
-        return quota.period == _currentPeriod() ? quota.minted : 0;
+        if (quota.period != _currentPeriod()) return 0;
+        return quota.minted;
     }
 
     function _currentPeriod() private view returns (uint256) {

@@ -102,7 +102,9 @@ contract ERC20RegistrableTest is TokenTest {
 
         vm.expectEmit(address(token));
         emit IERC20Registrable.Registered(address(4), "four", 0, token.sequence() + 1);
+        vm.recordLogs();
         _register(address(4), "four");
+        vm.assertEq(vm.getRecordedLogs().length, 1, "a transfer of nothing is announced");
         vm.assertTrue(token.isRegistered(address(4)), "the fourth one is not registered");
         vm.assertEq(token.totalSupply(), GRANT_BUDGET, "supply");
     }
