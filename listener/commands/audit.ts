@@ -22,6 +22,7 @@ export async function audit(options: { json?: boolean }): Promise<void> {
   if (!report.ok) process.exitCode = 1;
 }
 
+/** Audits, and publishes how far everything was found right. */
 export async function runAudit(options: {
   app: App;
   config: Pick<Config, "rpcUrls" | "finality" | "verify" | "pollInterval">;
@@ -37,7 +38,9 @@ export async function runAudit(options: {
     await checkDeployment(rpc, identity, deployment);
     const { contracts, filter } = followed(app, deployment);
     const source = nodeSource({ ...config, rpc, filter, finality: finalityOf(config.finality, identity), signal, log });
-    return await auditJournal({ db, rpc, source, app, chainId: identity.chainId, contracts });
+    const report = await auditJournal({ db, rpc, source, app, chainId: identity.chainId, contracts });
+    if (report.ok) await db.query("update checkpoint set audited_to = $2 where chain_id = $1", [report.chainId, report.to]);
+    return report;
   } finally {
     rpc.close();
   }

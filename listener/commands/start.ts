@@ -53,7 +53,8 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
 
   const workers = startWorkers({ app, db, backend, chainId, log, onSettled: terminal.settled });
   running.defer(() => workers.close());
-  const api = await startApi({ config, db, app, chainId, log });
+  const port = (await isFree(config.host, config.port)) ? config.port : 0;
+  const api = await startApi({ config: { ...config, port }, db, app, chainId, log });
   running.defer(() => api.close());
   terminal.started("API", `${api.url}/docs`);
   terminal.started("log", join(config.dataDir, "sluice.log"));
@@ -89,17 +90,18 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
 /** The embedded chain, where no node is given. */
 async function openChain({ config, log, defer }: Process): Promise<LocalChain | undefined> {
   if (config.rpcUrls.length > 0) return undefined;
-  const port = (await isFree(CHAIN_PORT)) ? CHAIN_PORT : 0;
+  const port = (await isFree("127.0.0.1", CHAIN_PORT)) ? CHAIN_PORT : 0;
   const chain = await startChain({ dataDir: config.dataDir, port, log: line => log.info(line) });
   defer(() => chain.close());
   return chain;
 }
 
-function isFree(port: number): Promise<boolean> {
+/** A second `start` beside a first one takes other ports rather than none. */
+function isFree(host: string, port: number): Promise<boolean> {
   return new Promise(resolve => {
     const probe = createServer()
       .once("error", () => resolve(false))
-      .listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
+      .listen(port, host, () => probe.close(() => resolve(true)));
   });
 }
 

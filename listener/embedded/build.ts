@@ -9,7 +9,7 @@ export async function buildContracts(options: { log?: (line: string) => void } =
   ensureBinding(options);
   const { default: hre } = await import("hardhat");
   try {
-    await hre.tasks.getTask("build").run({ quiet: true });
+    await hre.tasks.getTask("build").run({ quiet: true, noTests: true });
   } catch (cause) {
     throw new SluiceError(`the contracts could not be built: ${(cause as Error).message}`, {
       hint: "`npm run build` shows the compiler's messages",
