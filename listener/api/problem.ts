@@ -52,6 +52,7 @@ export const problemOf = (status: number, detail: string, members: Record<string
 });
 
 const QUERY_CANCELED = "57014";
+const READ_ONLY = "25006";
 const REPORT_EVERY = 30_000;
 
 /** Answers every error with a problem. What is our fault is logged, and the outside learns nothing of it. */
@@ -70,12 +71,15 @@ export function answerProblems(server: FastifyInstance, log: Log): void {
   );
   server.setErrorHandler((error, request, reply) => {
     const found = toProblem(error);
-    if (isDbOutage(error)) reportOutage(describe(error));
+    if (isAway(error)) reportOutage(describe(error));
     else if (found.status >= 500 && !(error instanceof HttpProblem))
       log.error({ err: error, path: pathOf(request.url) }, "a request failed");
     return send(reply, found);
   });
 }
+
+/** Elsewhere a read-only server is one that fails over; here every transaction is read only, and a write is our mistake. */
+const isAway = (error: unknown) => (error as { code?: string }).code !== READ_ONLY && isDbOutage(error);
 
 const pathOf = (url: string) => url.split("?")[0]!.slice(0, 200);
 
@@ -95,7 +99,7 @@ function toProblem(error: unknown): HttpProblem {
   if ((error as { code?: string }).code === QUERY_CANCELED) {
     return new HttpProblem(503, "the database took too long over this; ask for less, such as a smaller range");
   }
-  if (isDbOutage(error)) return new HttpProblem(503, "the database does not answer", { headers: { "retry-after": "2" } });
+  if (isAway(error)) return new HttpProblem(503, "the database does not answer", { headers: { "retry-after": "2" } });
   const status = (error as { statusCode?: number }).statusCode ?? 500;
   if (status >= 400 && status < 500) return new HttpProblem(status, (error as Error).message);
   return new HttpProblem(500, "something went wrong here; the log of the server says what");
