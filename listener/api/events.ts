@@ -77,11 +77,11 @@ async function findEvents(
   }
   if (filter.status === "orphaned") conditions.push("not live");
   if (filter.status === "undecodable") conditions.push("live and error is not null");
-  if (filter.status === "finalized") where(value => `live and error is null and block_number <= ${value}`, finalized);
-  if (filter.status === "included") {
-    const start = await firstLiveAbove(sql, chainId, finalized);
-    if (start === undefined) return [];
-    where(value => `live and error is null and position >= ${value}`, start);
+  if (filter.status === "finalized" || filter.status === "included") {
+    conditions.push("live and error is null");
+    const open = await firstLiveAbove(sql, chainId, finalized);
+    if (open === undefined && filter.status === "included") return [];
+    if (open !== undefined) where(value => `position ${filter.status === "included" ? ">=" : "<"} ${value}`, open);
   }
   const { rows } = await sql.query<EventRow>(
     `select ${EVENT_COLUMNS} from events where ${conditions.join(" and ")} order by position desc limit $2`,

@@ -103,7 +103,7 @@ function explainListen(error: unknown, host: string, port: number): unknown {
   const { code } = error as NodeJS.ErrnoException;
   if (code === "EADDRINUSE") {
     return new SluiceError(`port ${port} of ${host} is taken by another process`, {
-      hint: `stop that process, or set PORT to another port (0 takes any free one), such as PORT=${port + 1}`,
+      hint: `stop that process, or set PORT to another port; 0 takes any free one`,
       cause: error,
     });
   }
