@@ -68,7 +68,9 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
 
   async function reorg(tx: Tx, update: Extract<ChainUpdate, { type: "reorg" }>): Promise<Recorded> {
     const above = update.ancestor?.number ?? -1;
-    await moveTip(tx, update.ancestor, "reorgs = reorgs + 1, audited_to = least(audited_to, $6::bigint)", [above]);
+    // `least` would take a null for nothing to compare with, and call a journal audited that never was.
+    const auditedTo = "case when audited_to > $6::bigint then nullif($6::bigint, -1) else audited_to end";
+    await moveTip(tx, update.ancestor, `reorgs = reorgs + 1, audited_to = ${auditedTo}`, [above]);
     await tx.query("delete from blocks where chain_id = $1 and number > $2", [chainId, above]);
     const { rows } = await tx.query<EventRow>(
       `with orphaned as (update events set live = false where chain_id = $1 and block_number > $2 and live returning ${EVENT_COLUMNS})

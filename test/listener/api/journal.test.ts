@@ -245,6 +245,22 @@ describe("the journal through the API", () => {
     assert.ok(!describedBy(document, "/api/v1/accounts/{address}").safeParse({ address: alice, balance: 7 }).success);
   });
 
+  it("takes back what was audited with the blocks of a reorg", async () => {
+    const auditedTo = async () => (await ask(api, "status")).auditedTo;
+    await world.extend([], { fork: "b" });
+    await database.db.query("update checkpoint set audited_to = 7");
+    await world.reorg(7);
+    assert.equal(await auditedTo(), 7);
+    await database.db.query("update checkpoint set audited_to = 6");
+    await world.extend([], { fork: "c" });
+    await world.reorg(7);
+    assert.equal(await auditedTo(), 6);
+    await database.db.query("update checkpoint set audited_to = 8");
+    await world.extend([], { fork: "b" });
+    await world.reorg(7);
+    assert.equal(await auditedTo(), 7);
+  });
+
   it("shows both lives of an event whose block was taken and came back", async () => {
     await world.reorg(7);
     await world.extend([transfer(alice, bob, 1n)], { fork: "c" });
