@@ -1,10 +1,12 @@
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import {
   encodeBytes32String,
+  FetchRequest,
   HDNodeWallet,
   id,
   type JsonRpcApiProvider,
   JsonRpcProvider,
+  Network,
   Signature,
   type TypedDataDomain,
   Wallet,
@@ -109,10 +111,11 @@ const token = 10n ** 18n;
  * Connects the development accounts to the token.
  *
  * @throws InputError if the accounts have no ether, which means that this is no development chain.
+ * @throws What the connection throws, if the node does not answer.
  */
 export async function openCrowd(options: CrowdOptions): Promise<Crowd> {
   const { rpcUrl, address, seed = newSeed() } = options;
-  const provider = connect(rpcUrl);
+  const provider = await connect(rpcUrl);
   try {
     const chainId = BigInt(await provider.send("eth_chainId", []));
     const root = HDNodeWallet.fromPhrase(phrase, "", "m/44'/60'/0'/0");
@@ -129,10 +132,16 @@ export async function openCrowd(options: CrowdOptions): Promise<Crowd> {
   }
 }
 
-function connect(url: string): JsonRpcApiProvider {
+/** A provider that knows its chain from the start: one that has to find out retries for ever, without a word to its caller. */
+async function connect(url: string): Promise<JsonRpcApiProvider> {
   // Batching would hold every call back for 10 ms. Nothing may be cached either: a burst reads within one block.
-  const settings = { batchMaxCount: 1, cacheTimeout: -1, pollingInterval: 100, staticNetwork: true };
-  return url.startsWith("ws") ? new WebSocketProvider(url, undefined, settings) : new JsonRpcProvider(url, undefined, settings);
+  const settings = { batchMaxCount: 1, cacheTimeout: -1, pollingInterval: 100 };
+  if (url.startsWith("ws")) return new WebSocketProvider(url, undefined, settings);
+  const request = new FetchRequest(url);
+  request.timeout = 5_000;
+  request.body = { jsonrpc: "2.0", id: 1, method: "eth_chainId", params: [] };
+  const chainId = BigInt((await request.send()).bodyJson.result);
+  return new JsonRpcProvider(url, undefined, { ...settings, staticNetwork: Network.from(chainId) });
 }
 
 interface Scene {
@@ -304,10 +313,15 @@ function actsOf({ provider, chainId, address, seed, lanes }: Scene): Acts {
       const values = { owner: from.address, spender: to.address, value: share * token, nonce, deadline };
       const { v, r, s } = Signature.from(await from.wallet.signTypedData(domain, permitTypes, values));
       const hash = await call(to, "permit", from.address, to.address, values.value, deadline, v, r, s);
-      allowances.push({ owner: from.address, spender: to });
+      remember({ owner: from.address, spender: to });
       return hash;
     },
   };
+
+  function remember(allowance: (typeof allowances)[number]): void {
+    allowances.push(allowance);
+    if (allowances.length > 100) allowances.shift();
+  }
 
   async function solve(miner: Lane): Promise<string> {
     const [challenge, target] = await Promise.all([read<string>("challenge"), read<bigint>("target")]);
@@ -321,7 +335,7 @@ function actsOf({ provider, chainId, address, seed, lanes }: Scene): Acts {
 
   async function approve({ from, to, share }: Draw): Promise<string> {
     const hash = await call(from, "approve", to.address, share * token);
-    allowances.push({ owner: from.address, spender: to });
+    remember({ owner: from.address, spender: to });
     return hash;
   }
 

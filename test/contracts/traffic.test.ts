@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect } from "chai";
+import { Contract } from "ethers";
+import { deployToken } from "../../scripts/support/deploy-token.ts";
+import { describeFailure, tokenInterface } from "../../scripts/support/failures.ts";
+import { InputError } from "../../scripts/support/input-error.ts";
+import { type Crowd, openCrowd, type SentTransaction, traffic } from "../../scripts/support/traffic.ts";
+import { type LocalNode, startNode } from "./local-node.ts";
+
+describe("the traffic of the demonstration", function () {
+  this.timeout(60_000);
+  let node: LocalNode;
+  let token: Contract;
+  let crowd: Crowd;
+
+  before(async () => {
+    node = await startNode();
+    const { contracts } = await deployToken(await node.provider.getSigner(0));
+    token = new Contract(contracts.SluiceToken.address, tokenInterface, node.provider);
+    crowd = await openCrowd({ rpcUrl: node.url, address: contracts.SluiceToken.address, seed: 11 });
+  });
+  after(async () => {
+    crowd?.close();
+    await node?.stop();
+  });
+
+  const read = (method: string, ...values: unknown[]) => token.getFunction(method).staticCall(...values);
+
+  async function during(seconds: number, meanwhile: () => Promise<void> = async () => {}) {
+    const seen: SentTransaction[] = [];
+    const stop = new AbortController();
+    const running = crowd.traffic({ rate: 40, signal: stop.signal, onTransaction: transaction => seen.push(transaction) });
+    await sleep(seconds * 1000);
+    await meanwhile();
+    stop.abort();
+    return { report: await running, seen };
+  }
+
+  it("does a bit of everything, and nothing fails", async () => {
+    const { report, seen } = await during(4);
+    expect(seen.filter(({ error }) => error)).to.deep.equal([]);
+    expect(report.sent).to.equal(seen.length).and.above(60);
+    expect(report.kinds).to.include.keys("transfer", "transferWithMemo", "register", "mine", "mint", "approve");
+    expect(await read("epoch")).to.equal(BigInt(report.kinds.mine!));
+  });
+
+  it("sends a burst at once", async () => {
+    const before = await node.provider.getBlockNumber();
+    expect(await crowd.burst(200)).to.deep.equal({ sent: 200, failed: 0 });
+    expect(await node.provider.getBlockNumber()).to.be.at.least(before + 200);
+  });
+
+  it("goes on while paused and afterwards", async () => {
+    const { report, seen } = await during(0.5, async () => {
+      await crowd.pause();
+      expect(await read("paused")).to.equal(true);
+      await sleep(500);
+      await crowd.unpause();
+      await sleep(1_000);
+    });
+    const refused = seen.filter(({ error }) => error);
+    expect(refused).to.not.be.empty;
+    expect(refused.every(({ error }) => error === "EnforcedPause")).to.equal(true);
+    expect(report.failed).to.equal(refused.length);
+    expect(seen.at(-1)!.error).to.equal(undefined);
+  });
+
+  it("goes on after the chain was taken back", async () => {
+    const snapshot = await node.provider.send("evm_snapshot", []);
+    const { seen } = await during(1, async () => {
+      await node.provider.send("evm_revert", [snapshot]);
+      await sleep(2_500);
+    });
+    expect(seen.slice(-20).every(({ error }) => error === undefined)).to.equal(true);
+  });
+
+  it("makes the same decisions with the same seed", async () => {
+    const kinds = async () => {
+      const snapshot = await node.provider.send("evm_snapshot", []);
+      const seen: string[] = [];
+      const stop = new AbortController();
+      await traffic({
+        rpcUrl: node.url,
+        address: String(token.target),
+        seed: 5,
+        rate: 20,
+        signal: stop.signal,
+        onTransaction: ({ kind }) => seen.push(kind) === 20 && stop.abort(),
+      });
+      await node.provider.send("evm_revert", [snapshot]);
+      return seen.slice(0, 15);
+    };
+    expect((await kinds()).sort()).to.deep.equal((await kinds()).sort());
+  });
+
+  it("tells a burst's failures instead of throwing", async () => {
+    await crowd.pause();
+    expect(await crowd.burst(10)).to.deep.equal({ sent: 0, failed: 10 });
+    await crowd.unpause();
+  });
+
+  it("refuses a chain without the development accounts", async () => {
+    const first = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+    const balance = await node.provider.getBalance(first);
+    await node.provider.send("hardhat_setBalance", [first, "0x0"]);
+    const refused = await openCrowd({ rpcUrl: node.url, address: String(token.target) }).catch(error => error);
+    expect(refused).to.be.instanceOf(InputError);
+    await node.provider.send("hardhat_setBalance", [first, `0x${balance.toString(16)}`]);
+  });
+
+  it("outlives its node, and says so when it is opened without one", async () => {
+    const { seen } = await during(0.5, async () => {
+      await node.stop();
+      await sleep(500);
+    });
+    expect(seen.at(-1)!.error).to.equal("the node does not answer");
+    const refused = await openCrowd({ rpcUrl: node.url, address: String(token.target) }).catch(error => error);
+    expect(describeFailure(refused)).to.equal("the node does not answer");
+  });
+});
