@@ -8,6 +8,7 @@ import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol"
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {ERC20Capped} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Capped.sol";
 import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
+import {ShortStrings} from "@openzeppelin/contracts/utils/ShortStrings.sol";
 import {SluiceToken} from "./SluiceToken.sol";
 import {TokenTest} from "./testing/TokenTest.t.sol";
 
@@ -35,6 +36,15 @@ contract SluiceTokenTest is TokenTest {
         terms.cap = 0;
         vm.expectRevert(abi.encodeWithSelector(ERC20Capped.ERC20InvalidCap.selector, 0));
         _deploy(terms);
+    }
+
+    function testANameThatDoesNotFitTheSigningDomainCannotBeDeployed() public {
+        SluiceToken.Terms memory terms = _terms();
+        terms.name = "thirty-one bytes are just enough";
+        vm.expectRevert(abi.encodeWithSelector(ShortStrings.StringTooLong.selector, terms.name));
+        _deploy(terms);
+        terms.name = "thirty-one bytes are just enoug";
+        vm.assertEq(_deploy(terms).name(), terms.name, "name");
     }
 
     function testItsSigningDomainIsItsName() public view {

@@ -31,6 +31,7 @@ type Verdict = "caught" | "survived" | "does not apply" | "does not compile";
 async function main(words: string[]): Promise<void> {
   const chosen = mutants.filter(({ name }) => words.every(word => name.includes(word)));
   const started = performance.now();
+  await expectSoundTests(chosen);
   const queue = [...chosen];
   const missed: string[] = [];
   const hands = Array.from({ length: Math.min(availableParallelism(), 4) }, async () => {
@@ -50,6 +51,19 @@ async function main(words: string[]): Promise<void> {
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
   console.log(`${chosen.length - missed.length} of ${chosen.length} mutants caught in ${seconds} s`);
   if (missed.length > 0 || chosen.length === 0) process.exitCode = 1;
+}
+
+/** A test that fails without a fault would seem to catch every one. */
+async function expectSoundTests(chosen: Mutant[]): Promise<void> {
+  const copy = await copyOfTheProject();
+  try {
+    const files = new Set(chosen.map(({ caughtBy }) => caughtBy.file));
+    const output = await hardhat(copy, ["test", "solidity", ...files]);
+    if (!/\d+ passing/.test(output) || /\d+ failing/.test(output)) throw new Error(`the tests fail without any mutant:\n${output}`);
+    console.log("without a mutant all tests pass");
+  } finally {
+    await rm(copy, { recursive: true });
+  }
 }
 
 async function copyOfTheProject(): Promise<string> {
