@@ -13,22 +13,21 @@ import {Vm} from "./Vm.t.sol";
  * go. Every call's outcome is compared with what the caller was entitled to; whatever should not have happened is
  * written down in `broken`, which the invariants read.
  */
-contract Crowd {
+abstract contract Crowd {
     // solhint-disable-next-line const-name-snakecase
     Vm private constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
     uint256 private constant KEYS = 0xc40d;
 
-    // Not immutable: EDR finds a contract to call by its code, and immutables make the deployed code another one.
-    SluiceToken private _token;
-    address private _admin;
+    SluiceToken private immutable _token;
+    address private immutable _admin;
 
     address[] private _people;
 
     /// @dev The first property that did not hold, or nothing.
     string public broken;
 
-    /// @dev The number of the last event that carries one.
+    /// @dev The number that the last event should have carried, of those that carry one.
     uint256 public lastSequence;
 
     /// @dev How many calls succeeded, so that a test can tell that something happens at all.
@@ -243,8 +242,7 @@ contract Crowd {
             assembly ("memory-safe") {
                 sequence := mload(add(data, mul(position, 32)))
             }
-            _require(sequence == lastSequence + 1, "the sequence has a gap");
-            lastSequence = sequence;
+            _require(sequence == ++lastSequence, "the sequence has a gap");
         }
     }
 

@@ -8,7 +8,7 @@ import { spawn } from "node:child_process";
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { availableParallelism, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { type Mutant, mutants } from "./mutants.ts";
 
 const root = resolve(import.meta.dirname, "../../..");
@@ -26,70 +26,81 @@ export default defineConfig({
 });
 `;
 
-type Verdict = "caught" | "survived" | "does not apply" | "does not compile";
+type Verdict = "caught" | "survived" | "does not apply";
 
 async function main(words: string[]): Promise<void> {
-  const chosen = mutants.filter(({ name }) => words.every(word => name.includes(word)));
   const started = performance.now();
-  await expectSoundTests(chosen);
-  const queue = [...chosen];
-  const missed: string[] = [];
-  const hands = Array.from({ length: Math.min(availableParallelism(), 4) }, async () => {
-    const copy = await copyOfTheProject();
-    try {
-      for (let mutant = queue.shift(); mutant; mutant = queue.shift()) {
-        const verdict = await judge(copy, mutant);
-        console.log(`${verdict.padEnd(10)} ${mutant.name} (${mutant.caughtBy.test})`);
-        if (verdict !== "caught") missed.push(mutant.name);
-      }
-    } finally {
-      await rm(copy, { recursive: true });
-    }
-  });
-  await Promise.all(hands);
-
+  const chosen = mutants.filter(({ name }) => words.every(word => name.includes(word)));
+  const hands = Math.min(availableParallelism(), 4, chosen.length);
+  const shares = Array.from({ length: hands }, (_, hand) => chosen.filter((_, index) => index % hands === hand));
+  const verdicts = (await Promise.all(shares.map(judge))).flat();
+  const missed = verdicts.filter(verdict => verdict !== "caught").length;
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
-  console.log(`${chosen.length - missed.length} of ${chosen.length} mutants caught in ${seconds} s`);
-  if (missed.length > 0 || chosen.length === 0) process.exitCode = 1;
+  console.log(`${chosen.length - missed} of ${chosen.length} mutants caught in ${seconds} s`);
+  if (missed > 0 || chosen.length === 0) process.exitCode = 1;
 }
 
-/** A test that fails without a fault would seem to catch every one. */
-async function expectSoundTests(chosen: Mutant[]): Promise<void> {
-  const copy = await copyOfTheProject();
+/**
+ * All mutants of a share are compiled and tested at once, each in a copy of the contracts of its own, because starting the
+ * compiler is dearer than using it. One more copy has no fault: a test that fails there would seem to catch everything.
+ */
+async function judge(share: Mutant[]): Promise<Verdict[]> {
+  const project = await mkdtemp(join(tmpdir(), "sluice-mutants-"));
   try {
-    const files = new Set(chosen.map(({ caughtBy }) => caughtBy.file));
-    const output = await hardhat(copy, ["test", "solidity", ...files]);
-    if (!/\d+ passing/.test(output) || /\d+ failing/.test(output)) throw new Error(`the tests fail without any mutant:\n${output}`);
-    console.log("without a mutant all tests pass");
+    await symlink(join(root, "node_modules"), join(project, "node_modules"));
+    await writeFile(join(project, "hardhat.config.ts"), config);
+    await writeFile(join(project, "package.json"), '{ "type": "module" }');
+    const tests = new Set(share.map(({ caughtBy }) => caughtBy.file));
+    await copyContracts(join(project, "contracts", "sound"), [...tests]);
+    const applied = await Promise.all(share.map((mutant, index) => apply(mutant, join(project, "contracts", `mutant${index}`))));
+
+    const names = new Set(share.map(({ caughtBy }) => caughtBy.test));
+    const output = await hardhat(project, ["test", "solidity", "--grep", `^(${[...names].join("|")})\\(`]);
+    const failed = failures(output);
+    if (failed.some(failure => failure.startsWith("sound/"))) throw new Error(`a test fails without any mutant:\n${output}`);
+    return share.map(({ name, caughtBy }, index) => {
+      const failure = `mutant${index}/${caughtBy.file.slice("contracts/".length)} ${caughtBy.test}`;
+      const verdict = !applied[index] ? "does not apply" : failed.includes(failure) ? "caught" : "survived";
+      console.log(`${verdict.padEnd(10)} ${name} (${caughtBy.test})`);
+      return verdict;
+    });
   } finally {
-    await rm(copy, { recursive: true });
+    await rm(project, { recursive: true });
   }
 }
 
-async function copyOfTheProject(): Promise<string> {
-  const copy = await mkdtemp(join(tmpdir(), "sluice-mutants-"));
-  await cp(join(root, "contracts"), join(copy, "contracts"), { recursive: true });
-  await symlink(join(root, "node_modules"), join(copy, "node_modules"));
-  await writeFile(join(copy, "hardhat.config.ts"), config);
-  await writeFile(join(copy, "package.json"), '{ "type": "module" }');
-  return copy;
+/** The contracts and what tests need, with these test files alone. */
+async function copyContracts(to: string, tests: string[]): Promise<void> {
+  const kept = new Set(tests.map(file => join(root, file)));
+  const filter = (from: string) => !from.endsWith(".t.sol") || kept.has(from) || dirname(from).endsWith("testing");
+  await cp(join(root, "contracts"), to, { recursive: true, filter });
 }
 
-async function judge(copy: string, { file, replace, by, caughtBy }: Mutant): Promise<Verdict> {
-  const path = join(copy, file);
+/** False if what the mutant replaces is not there exactly once, which happens when the contract has changed. */
+async function apply({ file, replace, by, caughtBy }: Mutant, copy: string): Promise<boolean> {
+  await copyContracts(copy, [caughtBy.file]);
+  const path = join(copy, file.slice("contracts/".length));
   const original = await readFile(path, "utf8");
-  if (original.split(replace).length !== 2) return "does not apply";
+  if (original.split(replace).length !== 2) return false;
   await writeFile(
     path,
     original.replace(replace, () => by),
   );
-  try {
-    const output = await hardhat(copy, ["test", "solidity", caughtBy.file, "--grep", `^${caughtBy.test}`]);
-    if (!output.includes("Running Solidity tests")) return "does not compile";
-    return new RegExp(`^\\s*\\d+\\) .*${caughtBy.test}\\(`, "m").test(output) ? "caught" : "survived";
-  } finally {
-    await writeFile(path, original);
+  return true;
+}
+
+/** Which tests failed, each as "copy/file test"; the lines after a file's name are its tests. */
+function failures(output: string): string[] {
+  const [, results] = output.split("Running Solidity tests");
+  if (results === undefined) throw new Error(`a mutant does not compile:\n${output}`);
+  let file = "";
+  const failed: string[] = [];
+  for (const line of results.split(/^ {2}\d+ passing/m, 1)[0]!.split("\n")) {
+    file = /^ {2}contracts\/(\S+\.t\.sol):/.exec(line)?.[1] ?? file;
+    const test = /^ +\d+\) (\w+)\(/.exec(line)?.[1];
+    if (test) failed.push(`${file} ${test}`);
   }
+  return failed;
 }
 
 function hardhat(cwd: string, options: string[]): Promise<string> {
