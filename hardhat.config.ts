@@ -27,6 +27,9 @@ const { fuzz, invariant, isolate }: SolidityTestProfileUserConfig = solidityTest
 // Blocks mined within a second share its timestamp; without this a busy local chain runs ahead of the clock.
 const localChain = { type: "edr-simulated", chainType: "l1", allowBlocksWithSameTimestamp: true } as const;
 
+// RPC_URL may list several nodes, of which some may be WebSockets: Hardhat speaks HTTP to one.
+const nodeUrl = process.env.RPC_URL?.split(",").find(url => url.startsWith("http")) ?? "http://127.0.0.1:8545";
+
 // Hardhat refuses options that it does not know. These reach the script by `process.argv`: see scripts/support/parameters.ts.
 const scriptsWithOptions = overrideTask("run");
 for (const [name, description] of Object.entries(scriptOptions)) {
@@ -41,7 +44,7 @@ export default defineConfig({
   networks: {
     default: localChain,
     node: localChain,
-    localhost: { type: "http", chainType: "l1", url: process.env.RPC_URL?.split(",")[0] ?? "http://127.0.0.1:8545" },
+    localhost: { type: "http", chainType: "l1", url: nodeUrl },
   },
   test: {
     solidity: {
