@@ -10,7 +10,7 @@ import { deploymentFile, writeDeployment } from "./support/deployment.ts";
 const { ethers } = await network.create();
 const [deployer] = await ethers.getSigners();
 const deployment = await deployToken(deployer!);
-const { address, block } = deployment.contracts.SluiceToken!;
+const { address, block } = deployment.contracts.SluiceToken;
 console.log(`SluiceToken at ${address}, block ${block}, chain ${deployment.chainId}`);
 console.log(`${deployer!.address} administers it, mints, pauses and unpauses`);
 

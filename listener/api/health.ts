@@ -44,10 +44,15 @@ export function mountHealth(server: FastifyInstance, { db, chainId, maxLag }: { 
   );
 }
 
-function reasonsAgainst({ tip, leader, lag }: Status, maxLag: number): string[] {
+/** Milliseconds without an answer from the node after which what is read here counts as old. */
+const NODE_PATIENCE = 30_000;
+
+function reasonsAgainst({ tip, leader, lag, headAt }: Status, maxLag: number): string[] {
   const reasons: string[] = [];
   if (leader === null) reasons.push("no listener leads");
   if (tip === null) reasons.push("nothing of this chain is in the journal yet");
+  const silence = headAt === null ? 0 : Date.now() - Date.parse(headAt);
+  if (silence > NODE_PATIENCE) reasons.push(`the node has not answered for ${Math.round(silence / 1_000)} s`);
   if (lag !== null && lag > maxLag) reasons.push(`the tip is ${lag} blocks behind the head, allowed are ${maxLag}`);
   return reasons;
 }

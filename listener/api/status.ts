@@ -14,6 +14,7 @@ export const queueCounts = z.object({
 const status = z.object({
   chainId: z.int(),
   head: blockNumber.nullable().describe("the chain's, as the writer last saw it"),
+  headAt: z.string().nullable().describe("when the node last gave a head, ISO 8601"),
   tip: blockRef.nullable().describe("the last block in the journal"),
   finalized: blockRef.nullable(),
   lag: count.nullable().describe("blocks between head and tip"),

@@ -7,13 +7,13 @@ import { follow } from "../chain/follow.ts";
 import { type ChainIdentity, checkDeployment, checkSameChain, readIdentity } from "../chain/identity.ts";
 import { openRpc } from "../chain/rpc.ts";
 import { nodeSource } from "../chain/source.ts";
-import type { LogFilter } from "../chain/types.ts";
+import type { ChainSource, LogFilter } from "../chain/types.ts";
 import type { Config, Finality } from "../config.ts";
 import { type Db, isDbOutage, sleep, waitForDb } from "../db.ts";
 import { describe, LeaseLostError } from "../errors.ts";
 import { catchUp } from "../journal/catch-up.ts";
 import { enterChain, readOrigin } from "../journal/chains.ts";
-import { openJournal, type Recorded } from "../journal/journal.ts";
+import { type Journal, openJournal, type Recorded } from "../journal/journal.ts";
 import { acquireLease } from "../journal/lease.ts";
 import type { Log } from "../log.ts";
 import type { QueueBackend } from "../queues/backend.ts";
@@ -102,7 +102,7 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
 
   const record = async () => {
     await catchUp({ db, chainId, journal, contracts, sourceFor, log });
-    for await (const update of follow(sourceFor(filter), await journal.checkpoint(), log)) {
+    for await (const update of follow(noteHeads(sourceFor(filter), journal), await journal.checkpoint(), log)) {
       const recorded = await journal.record(update);
       relay.wake(Object.keys(recorded.deliveries));
       onRecorded?.(recorded);
@@ -128,4 +128,23 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
     rpc.close();
     await lease.release();
   }
+}
+
+/** How often the head is written down where nothing else is (ms). */
+const HEAD_NOTED = 1_000;
+
+/** The source, with each head that it gives noted in the journal, at most once a second. */
+function noteHeads(source: ChainSource, journal: Journal): ChainSource {
+  let notedAt = 0;
+  return {
+    ...source,
+    async head() {
+      const head = await source.head();
+      if (Date.now() - notedAt >= HEAD_NOTED) {
+        notedAt = Date.now();
+        await journal.sawHead(head.number);
+      }
+      return head;
+    },
+  };
 }

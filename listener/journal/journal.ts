@@ -21,6 +21,8 @@ export interface Journal {
    * @throws LeaseLostError when the tip is not the one that this writer left, or a newer epoch writes
    */
   record(update: ChainUpdate): Promise<Recorded>;
+  /** Notes the head that the node gave, whether it brought anything or not: the lag of a chain that stands still is known. */
+  sawHead(number: number): Promise<void>;
   /** Commits logs of a contract's past, at or below the finalized block, and what is known of that contract by then. */
   include(contract: Hex, logs: readonly Log[], known: { includedTo: number } | { topics: readonly Hex[] }): Promise<void>;
   /** Makes deliveries for what a queue has never had: all of its events where it is new, or those that its route gained. */
@@ -54,7 +56,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
 
   async function extend(tx: Tx, update: Extract<ChainUpdate, { type: "extend" }>): Promise<Recorded> {
     const last = update.headers.at(-1)!;
-    const total = await moveTip(tx, last, "head_number = greatest($6::bigint, $4::bigint), events = events + $7::bigint", [
+    const total = await moveTip(tx, last, "head_number = greatest($6::bigint, $4::bigint), head_at = now(), events = events + $7::bigint", [
       update.head,
       update.logs.length,
     ]);
@@ -160,6 +162,13 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
       if (update.type === "extend") tip = update.headers.at(-1)!.hash;
       if (update.type === "reorg") tip = update.ancestor?.hash ?? null;
       return recorded;
+    },
+    async sawHead(number) {
+      await db.query("update checkpoint set head_number = $3, head_at = now() where chain_id = $1 and epoch = $2", [
+        chainId,
+        epoch,
+        number,
+      ]);
     },
     async include(contract, logs, known) {
       await transaction(db, async tx => {

@@ -15,6 +15,7 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         finalized_number bigint,
         finalized_hash text,
         head_number bigint,
+        head_at timestamptz,
         events bigint not null default 0,
         reorgs bigint not null default 0,
         audited_to bigint,

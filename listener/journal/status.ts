@@ -11,6 +11,8 @@ export type QueueCounts = { pending: number; inFlight: number; done: number; fai
 export type Status = {
   chainId: number;
   head: number | null;
+  /** When the node last gave a head, ISO 8601. */
+  headAt: string | null;
   tip: BlockRef | null;
   finalized: BlockRef | null;
   lag: number | null;
@@ -24,6 +26,7 @@ export type Status = {
 
 type Row = {
   head_number: number | null;
+  head_at: Date | null;
   tip_number: number | null;
   tip_hash: string;
   finalized_number: number | null;
@@ -37,7 +40,7 @@ type Row = {
 /** @param queues the application's queues, which are listed even before they had their first delivery */
 export async function readStatus(sql: Sql, chainId: number, queues: readonly string[] = []): Promise<Status> {
   const { rows } = await sql.query<Row>(
-    `select head_number, tip_number, tip_hash, finalized_number, finalized_hash, audited_to, reorgs, events,
+    `select head_number, head_at, tip_number, tip_hash, finalized_number, finalized_hash, audited_to, reorgs, events,
        case when lease_until > clock_timestamp() then writer end as leader
      from checkpoint where chain_id = $1`,
     [chainId],
@@ -49,6 +52,7 @@ export async function readStatus(sql: Sql, chainId: number, queues: readonly str
   return {
     chainId,
     head: row?.head_number ?? null,
+    headAt: row?.head_at?.toISOString() ?? null,
     tip: ref(row?.tip_number, row?.tip_hash),
     finalized: ref(row?.finalized_number, row?.finalized_hash),
     lag: row && row.head_number !== null && row.tip_number !== null ? Math.max(0, row.head_number - row.tip_number) : null,

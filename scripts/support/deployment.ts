@@ -4,7 +4,13 @@ import { dirname, join } from "node:path";
 /** What the listener needs to know of a deployment: which chain, where, and from which block on there can be events. */
 export interface Deployment {
   chainId: number;
-  contracts: Record<string, { address: string; block: number }>;
+  contracts: { SluiceToken: Place } & Record<string, Place>;
+}
+
+/** An address, and the block that holds the deployment. */
+interface Place {
+  address: string;
+  block: number;
 }
 
 /** The deployment file that all programs of this project agree on. */
@@ -13,7 +19,7 @@ export function deploymentFile(environment: NodeJS.ProcessEnv = process.env): st
 }
 
 /** Writes the file as a whole or not at all: a reader never sees half of it. */
-export async function writeDeployment(file: string, deployment: Deployment): Promise<void> {
+export async function writeDeployment(file: string, deployment: { chainId: number; contracts: Record<string, Place> }): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   const draft = `${file}.${process.pid}`;
   await writeFile(draft, `${JSON.stringify(deployment, null, 2)}\n`);

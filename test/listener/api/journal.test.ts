@@ -53,7 +53,8 @@ describe("the journal through the API", () => {
 
   it("says where it stands", async () => {
     const status = await ask(api, "status");
-    const { queues, ...rest } = status;
+    const { queues, headAt, ...rest } = status;
+    assert.ok(Math.abs(Date.parse(headAt) - Date.now()) < 60_000, headAt);
     assert.deepEqual(rest, {
       chainId: CHAIN,
       head: 9,
