@@ -33,7 +33,7 @@ const MAX_REST = 10_000;
 
 /** Codes and texts by which a node says "not now" rather than "no". */
 const TRANSIENT =
-  /\b429\b|too many requests|rate limit|under too much load|no backend is currently healthy|temporarily unavailable|try again/i;
+  /\b429\b|too many requests|rate limit|^(daily |request |requests )?limit exceeded|monthly capacity|compute units per second|under too much load|no backend is currently healthy|temporarily unavailable|try again/i;
 
 /**
  * Speaks JSON-RPC to one node through several URLs, in the given order of preference. A URL that fails rests for a
