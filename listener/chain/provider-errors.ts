@@ -31,6 +31,8 @@ const RULES: Rule[] = [
     pattern: /filters\. the current limit|addresses or topics|too many (addresses|topics)/i,
     refusal: () => ({ kind: "too many addresses or topics" }),
   },
+  // Before the next one: this limit is of blocks, not of requests.
+  { pattern: /block range limit exceeded/i, refusal: () => ({ kind: "too dense" }) },
   {
     pattern:
       /\b429\b|too many requests|rate limit|request limit|limit exceeded$|monthly capacity|under too much load|compute units per second|throughput|requests per second/i,
