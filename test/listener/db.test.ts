@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { cleanText, isDbOutage, migrate, openDb, transaction, waitForDb } from "../../listener/db.ts";
+import { SluiceError } from "../../listener/errors.ts";
+import { JOURNAL_MIGRATIONS } from "../../listener/journal/schema.ts";
+import { openTestDatabase } from "../support/database.ts";
+import { freePort } from "../support/ports.ts";
+import { silent } from "../support/silent.ts";
+
+describe("database", () => {
+  it("runs each migration once when several processes start at the same time", async () => {
+    await using base = await openTestDatabase([]);
+    const pools = Array.from({ length: 6 }, () => openDb(base.url));
+    const ran = await Promise.all(pools.map(pool => migrate(pool, JOURNAL_MIGRATIONS)));
+    await Promise.all(pools.map(pool => pool.end()));
+    assert.deepEqual(
+      ran.flat(),
+      JOURNAL_MIGRATIONS.map(({ name }) => name),
+    );
+  });
+
+  it("runs what is new, and nothing of a migration that fails", async () => {
+    await using base = await openTestDatabase([{ name: "one", sql: "create table one ()" }]);
+    const second = { name: "two", sql: "create table two (); create table one ();" };
+    await assert.rejects(migrate(base.db, [{ name: "one", sql: "never run again" }, second]), /already exists/);
+    assert.deepEqual(await migrate(base.db, [{ ...second, sql: "create table two ()" }]), ["two"]);
+  });
+
+  it("rolls everything back when the work throws, and keeps the connection", async () => {
+    await using base = await openTestDatabase([{ name: "one", sql: "create table one (n integer)" }]);
+    await assert.rejects(
+      transaction(base.db, async tx => {
+        await tx.query("insert into one values (1)");
+        throw new Error("changed my mind");
+      }),
+      /changed my mind/,
+    );
+    assert.equal((await base.db.query("select from one")).rowCount, 0);
+    assert.equal(base.db.totalCount, base.db.idleCount);
+  });
+
+  it("survives its connection being killed inside a transaction, and calls that an outage", async () => {
+    await using base = await openTestDatabase([]);
+    const error = await transaction(base.db, async tx => {
+      const { rows } = await tx.query("select pg_backend_pid() as pid");
+      await base.db.query("select pg_terminate_backend($1)", [rows[0].pid]);
+      await tx.query("select 1");
+    }).catch(thrown => thrown as Error);
+    assert.ok(isDbOutage(error), String(error));
+    assert.equal((await base.db.query("select 1 as one")).rows[0].one, 1);
+  });
+
+  it("reads amounts as bigint and positions as numbers", async () => {
+    await using base = await openTestDatabase([]);
+    const { rows } = await base.db.query(
+      "select 115792089237316195423570985008687907853269984665640564039457584007913129639935::numeric as a, 7::bigint as b, array[1,2]::bigint[] as c, array[]::bigint[] as d",
+    );
+    assert.deepEqual(rows, [{ a: 2n ** 256n - 1n, b: 7, c: [1, 2], d: [] }]);
+  });
+
+  it("tells an outage from a mistake", async () => {
+    await using base = await openTestDatabase([]);
+    const refused = await openDb(`postgres://127.0.0.1:${await freePort()}/x`)
+      .query("select 1")
+      .catch(thrown => thrown as Error);
+    assert.ok(isDbOutage(refused));
+    for (const wrong of ["select nothing", "select 1/0", "selekt"]) {
+      assert.equal(isDbOutage(await base.db.query(wrong).catch(thrown => thrown as Error)), false, wrong);
+    }
+  });
+
+  it("does not wait for a server that refuses us", async () => {
+    await using base = await openTestDatabase([]);
+    const url = new URL(base.url);
+    url.password = "wrong";
+    const pool = openDb(url.href);
+    await assert.rejects(waitForDb(pool, silent, new AbortController().signal), SluiceError);
+    await pool.end();
+  });
+
+  it("makes any text one that Postgres takes, and changes no other", async () => {
+    await using base = await openTestDatabase([]);
+    await fc.assert(
+      fc.asyncProperty(fc.string({ unit: "binary" }), async text => {
+        const clean = cleanText(text);
+        assert.equal((await base.db.query("select $1::text as text", [clean])).rows[0].text, clean);
+        if (text.isWellFormed() && !text.includes("\0")) assert.equal(clean, text);
+      }),
+      { numRuns: 200 },
+    );
+  });
+});

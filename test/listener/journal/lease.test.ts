@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { acquireLease, type Lease } from "../../../listener/journal/lease.ts";
+import { openTestJournal, rowsOf } from "../../support/journal.ts";
+import { ledger, ledgerRoute, meterApp } from "../../support/meter.ts";
+import { silent } from "../../support/silent.ts";
+
+describe("lease", () => {
+  let base: Awaited<ReturnType<typeof openTestJournal>>;
+  let end: AbortController;
+  const held: Lease[] = [];
+  beforeEach(async () => {
+    base = await openTestJournal(meterApp(ledgerRoute(ledger())));
+    end = new AbortController();
+  });
+  afterEach(async () => {
+    end.abort();
+    for (const lease of held.splice(0)) await lease.release();
+    await base.close();
+  });
+
+  const acquire = async (writer: string, duration = 60_000, signal = end.signal) => {
+    const lease = await acquireLease({ db: base.db, chainId: base.chainId, writer, duration, log: silent, signal });
+    held.push(lease);
+    return lease;
+  };
+  const state = async () =>
+    (
+      await rowsOf(
+        base.db,
+        base.chainId,
+        "select writer, epoch, lease_until > clock_timestamp() as held from checkpoint where chain_id = $1",
+      )
+    )[0];
+  const expire = () =>
+    base.db.query("update checkpoint set lease_until = clock_timestamp() - interval '1 ms' where chain_id = $1", [base.chainId]);
+
+  it("goes to the first who asks, with a new epoch", async () => {
+    const { epoch } = await acquire("one");
+    assert.equal(epoch, 1);
+    assert.deepEqual(await state(), { writer: "one", epoch: 1, held: true });
+  });
+
+  it("goes to one of many who ask at once, and the others wait", async () => {
+    const short = new AbortController();
+    const asked = ["one", "two", "three"].map(writer => acquire(writer, 600, short.signal));
+    const first = await Promise.race(asked);
+    assert.equal(first.epoch, 1);
+    assert.equal((await state())!.epoch, 1);
+    short.abort();
+    await Promise.allSettled(asked);
+  });
+
+  it("goes to the next at once when it is given back", async () => {
+    const one = await acquire("one");
+    const waiting = acquire("two", 300);
+    await one.release();
+    assert.equal((await waiting).epoch, 2);
+  });
+
+  it("goes to the next when it ran out by the database's clock", async () => {
+    await acquire("one");
+    await expire();
+    const two = await acquire("two", 300);
+    assert.equal(two.epoch, 2);
+    assert.equal((await state())!.writer, "two");
+  });
+
+  it("is not taken while the holder renews it", async () => {
+    const one = await acquire("one", 300);
+    const [before] = await rowsOf<{ until: Date }>(
+      base.db,
+      base.chainId,
+      "select lease_until as until from checkpoint where chain_id = $1",
+    );
+    const waiting = acquire("two", 300);
+    let renewals = 0;
+    for (let last = before!.until; renewals < 5; ) {
+      const [{ until }] = (await rowsOf<{ until: Date }>(
+        base.db,
+        base.chainId,
+        "select lease_until as until from checkpoint where chain_id = $1",
+      )) as [{ until: Date }];
+      if (until > last) renewals += 1;
+      last = until;
+      assert.equal((await state())!.writer, "one");
+    }
+    assert.equal(one.lost.aborted, false);
+    await one.release();
+    await waiting;
+  });
+
+  it("tells a holder who was overtaken, and does not let it renew", async () => {
+    const one = await acquire("one", 300);
+    await base.db.query(
+      "update checkpoint set epoch = 7, writer = 'two', lease_until = clock_timestamp() + interval '1 hour' where chain_id = $1",
+      [base.chainId],
+    );
+    if (!one.lost.aborted) await once(one.lost, "abort");
+    assert.deepEqual(await state(), { writer: "two", epoch: 7, held: true });
+    await one.release();
+    assert.deepEqual(await state(), { writer: "two", epoch: 7, held: true }, "giving back an old lease takes nothing away");
+  });
+
+  it("tells a holder whose lease ran out before it was renewed", async () => {
+    const one = await acquire("one", 300);
+    await expire();
+    if (!one.lost.aborted) await once(one.lost, "abort");
+  });
+
+  it("stops waiting when it is told to", async () => {
+    await acquire("one");
+    const short = new AbortController();
+    const waiting = acquire("two", 600_000, short.signal);
+    short.abort();
+    await assert.rejects(waiting, { name: "AbortError" });
+  });
+});
