@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { SluiceError } from "./errors.ts";
-import { redactUrl } from "./log.ts";
 
 /** When a block counts as final: the node's own tag, or a number of confirmations. */
 export type Finality = "finalized" | "safe" | number;
@@ -133,9 +132,9 @@ export function readConfig(environment: Record<string, string | undefined>): Con
       config[key] = given === undefined ? undefined : parse(given);
     } catch {
       const shown = SECRET.has(name)
-        ? `${list(given ?? "")
-            .map(redactUrl)
-            .join(", ")}`
+        ? list(given ?? "")
+            .map(withoutSecrets)
+            .join(", ")
         : JSON.stringify(given);
       mistakes.push(`${name}: given ${shown}, expected ${expected}`);
     }
@@ -151,6 +150,12 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   config.deployment ||= join(config.dataDir as string, "deployment.json");
   config.deployment = resolve(config.deployment as string);
   return Object.freeze(config) as Config;
+}
+
+/** Of a URL its scheme and host, of anything else only its length: what was mistyped may be a password. */
+function withoutSecrets(given: string): string {
+  const url = URL.parse(given);
+  return url?.host ? `${url.protocol}//${url.host}${url.pathname.length > 1 ? "/…" : ""}` : `(${given.length} characters, not shown)`;
 }
 
 /** The environment of this process, with what a file `.env` in the working directory adds to it. */

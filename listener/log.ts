@@ -28,7 +28,7 @@ export function createLog(level: string, file?: string): Log {
   return pino({ level, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime, redact: SECRETS }, destination);
 }
 
-/** A URL without what must stay secret: userinfo, query and any path segment that looks like a key. Nothing of what is no URL. */
+/** A URL without what must stay secret: userinfo, query and any path segment that looks like a key. */
 export function redactUrl(url: string): string {
   try {
     const parsed = new URL(url);
@@ -40,7 +40,7 @@ export function redactUrl(url: string): string {
     if (!parsed.protocol.startsWith("postgres")) parsed.pathname = parsed.pathname.replaceAll(/[\w-]{16,}/g, "***");
     return parsed.toString();
   } catch {
-    return `(${url.length} characters, not shown)`;
+    return "(not a URL)";
   }
 }
 

@@ -81,6 +81,8 @@ setTimeout(() => process.exit(), 500).unref();
 
 /** What a person reads of an error: the message, what to do; a stack only where it is a fault of ours. */
 function explain(error: unknown): string {
+  // What fails while a failure is being cleaned up is a consequence: the first one is what a person needs to read.
+  if (error instanceof SuppressedError) return explain(error.suppressed);
   if (error instanceof SluiceError) {
     const cause = error.cause === undefined ? "" : ` (${describe(error.cause)})`;
     return `sluice: ${error.message}${cause}${error.hint ? `\n  → ${error.hint}` : ""}`;

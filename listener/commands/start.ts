@@ -62,7 +62,7 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
   const listener = runListener({ app, config, db, backend, deployment, log, signal, onRecorded: terminal.recorded });
   running.defer(async () => {
     running.stop();
-    await listener;
+    await listener.catch(() => {});
   });
   // Whatever the listener cannot mend ends the run; it is thrown below, where the listener is awaited.
   listener.catch(() => running.stop());

@@ -13,9 +13,9 @@ const ALLOWED: Record<string, readonly string[]> = {
   worker: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks"],
   api: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks", "worker"],
   embedded: FOUNDATION,
-  dapp: ["app", "db", "chain", "errors"],
+  dapp: ["app", "db", "chain", "errors", "api"],
   commands: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks", "worker", "api", "embedded", "dapp"],
-  main: ["commands", "errors"],
+  main: ["commands", "errors", "embedded"],
 };
 
 /** `listener/chain/rpc.ts` is of the room `chain`, `listener/db.ts` of the room `db`. */

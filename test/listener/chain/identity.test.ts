@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { checkDeployment, checkSameChain, readIdentity } from "../../../listener/chain/identity.ts";
 import type { Db } from "../../../listener/db.ts";
-import { SluiceError, WrongChainError } from "../../../listener/errors.ts";
+import { WrongChainError } from "../../../listener/errors.ts";
 import { enterChain } from "../../../listener/journal/chains.ts";
 import { openTestDatabase } from "../../support/database.ts";
 import { stubRpc } from "../../support/stub-rpc.ts";
@@ -69,7 +69,7 @@ describe("identity", () => {
   describe("of the journal", () => {
     const dump = async (db: Db) => ({
       checkpoint: (await db.query("select * from checkpoint")).rows[0],
-      contracts: (await db.query("select * from contracts order by address")).rows,
+      contracts: (await db.query("select chain_id, address, name, start_block from contracts order by address")).rows,
     });
     const identity = { chainId: 31337, genesis: GENESIS, instance: "one", development: true };
 
@@ -102,18 +102,20 @@ describe("identity", () => {
       assert.equal((await dump(base.db)).checkpoint.instance, "two");
     });
 
-    it("takes a further contract that lies ahead, and refuses one that was missed", async () => {
+    it("takes a further contract, ahead of the journal or behind it, and begins where the earliest does", async () => {
       await using base = await openTestDatabase();
       await enterChain(base.db, node(), identity, deployment);
       await base.db.query("update checkpoint set tip_number = 10, tip_hash = '0x10'");
-      const second = (block: number) => ({
-        ...deployment,
-        contracts: { ...deployment.contracts, Other: { address: `0x${"BB".repeat(20)}`, block } },
-      });
-      await assert.rejects(enterChain(base.db, node(), identity, second(10)), SluiceError);
-      assert.equal((await dump(base.db)).contracts.length, 1);
-      await enterChain(base.db, node(), identity, second(11));
-      assert.equal((await dump(base.db)).contracts.length, 2);
+      const other = (digits: string, block: number) => ({ address: `0x${digits.repeat(20)}`, block });
+      await enterChain(base.db, node(), identity, { ...deployment, contracts: { ...deployment.contracts, Ahead: other("BB", 11) } });
+      assert.equal((await dump(base.db)).checkpoint.start_block, 3);
+      await enterChain(base.db, node(), identity, { ...deployment, contracts: { ...deployment.contracts, Behind: other("CC", 2) } });
+      const { checkpoint, contracts } = await dump(base.db);
+      assert.equal(checkpoint.start_block, 2);
+      assert.deepEqual(
+        contracts.map(({ name, start_block }) => `${name} ${start_block}`),
+        ["Token 3", "Ahead 11", "Behind 2"],
+      );
     });
   });
 });
