@@ -19,12 +19,13 @@ type Known = { address: Hex; start_block: number; topics: Hex[]; included_to: nu
 
 /**
  * Brings in what the journal has passed without looking: the past of a contract that joined later, of an event that an
- * ABI gained, of a queue that is new. Up to the finalized block that past is read by ranges; what lies above it is taken
+ * ABI gained, of either that left and came back, of a queue that is new. Up to the finalized block that past is read by ranges; what lies above it is taken
  * back first, as by a reorg, and followed again with everything in view.
  */
 export async function catchUp({ db, chainId, journal, contracts, sourceFor, log }: CatchUpOptions): Promise<void> {
   const { rows } = await db.query<Known>("select address, start_block, topics, included_to from contracts where chain_id = $1", [chainId]);
   const known = new Map(rows.map(row => [row.address, row]));
+  await forgetUnfollowed(rows, contracts, journal);
   for (const { name, address, decoders } of contracts) {
     const contract = known.get(address);
     const topics = decoders.map(({ topic }) => topic);
@@ -45,4 +46,14 @@ export async function catchUp({ db, chainId, journal, contracts, sourceFor, log 
   }
   await journal.checkpoint();
   await journal.fillQueues();
+}
+
+/** What is not followed any more has a gap from now on: should it come back, its past is read again. */
+async function forgetUnfollowed(rows: readonly Known[], contracts: readonly ContractAt[], journal: Journal): Promise<void> {
+  const followed = new Map(contracts.map(({ address, decoders }) => [address, new Set(decoders.map(({ topic }) => topic))]));
+  await journal.checkpoint();
+  for (const { address, topics } of rows) {
+    const kept = topics.filter(topic => followed.get(address)?.has(topic));
+    if (kept.length < topics.length) await journal.include(address, [], { topics: kept });
+  }
 }

@@ -3,7 +3,7 @@ import { type ContractAt, createDecoder } from "../chain/events.ts";
 import type { BlockRef, ChainUpdate, Checkpoint, Header, Hex, Log } from "../chain/types.ts";
 import { type Db, type Tx, transaction } from "../db.ts";
 import { LeaseLostError } from "../errors.ts";
-import { insertDeliveries, type Operation, planDeliveries, type Routed } from "./deliveries.ts";
+import { insertDeliveries, MAX_SPREAD, type Operation, planDeliveries, type Routed } from "./deliveries.ts";
 import { EVENT_COLUMNS, type EventRow, insertEvents, type NewEvent, newJournalEvent, toJournalEvent } from "./events.ts";
 
 export type JournalOptions = { db: Db; chainId: number; epoch: number; app: App; contracts: readonly ContractAt[] };
@@ -23,9 +23,12 @@ export interface Journal {
   record(update: ChainUpdate): Promise<Recorded>;
   /** Notes the head that the node gave, whether it brought anything or not: the lag of a chain that stands still is known. */
   sawHead(number: number): Promise<void>;
-  /** Commits logs of a contract's past, at or below the finalized block, and what is known of that contract by then. */
+  /**
+   * Commits those logs of a contract's past, at or below the finalized block, that the journal does not hold, and what is
+   * known of that contract by then.
+   */
   include(contract: Hex, logs: readonly Log[], known: { includedTo: number } | { topics: readonly Hex[] }): Promise<void>;
-  /** Makes deliveries for what a queue has never had: all of its events where it is new, or those that its route gained. */
+  /** Makes deliveries for what a queue lacks: all of its events where it is new, or those that its route gained. */
   fillQueues(): Promise<void>;
 }
 
@@ -113,40 +116,68 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
       error: row.error ?? undefined,
     }));
 
-  async function fill(tx: Tx, route: CompiledRoute): Promise<void> {
-    const { rows: queues } = await tx.query<{ events: string[] }>("select events from queues where chain_id = $1 and queue = $2", [
+  /**
+   * Delivers to a queue what its route gained and no delivery of it covers, some at a time: events that left the route and
+   * came back, or that were included a moment ago, have some of theirs already. A start that was cut short goes on from there.
+   */
+  async function fill(route: CompiledRoute): Promise<void> {
+    const { rows: queues } = await db.query<{ events: string[] }>("select events from queues where chain_id = $1 and queue = $2", [
       chainId,
       route.queue,
     ]);
-    const missing = [...route.events].filter(name => !queues[0]?.events.includes(name));
-    if (missing.length === 0) return;
-    await moveTip(tx, await heldTip(tx), "events = events", []);
-    for (let after = 0; ; ) {
-      const { rows } = await tx.query<EventRow>(
-        `select ${EVENT_COLUMNS} from events
-         where chain_id = $1 and position > $2 and live and contract || '.' || name = any($3)
-           and ($4 or block_number <= (select finalized_number from checkpoint where chain_id = $1))
-         order by position limit $5`,
-        [chainId, after, missing, route.follows === "head", FILLED_AT_ONCE],
-      );
-      if (rows.length === 0) break;
-      await deliver(tx, [route], toRouted(rows), route.follows === "head" ? "apply" : "run");
-      after = rows.at(-1)!.position;
+    const had = new Set(queues[0]?.events);
+    const gained = [...route.events].filter(name => !had.has(name));
+    if (gained.length === 0 && had.size === route.events.size) return;
+    for (let after = 0; gained.length > 0; ) {
+      const uncovered = await transaction(db, async tx => {
+        await holdTip(tx);
+        const { rows } = await tx.query<EventRow>(
+          `select ${EVENT_COLUMNS} from events e
+           where chain_id = $1 and position > $2 and live and contract || '.' || name = any($3)
+             and ($4 or block_number <= (select finalized_number from checkpoint where chain_id = $1))
+             and not exists (
+               select from deliveries d
+               where d.chain_id = $1 and d.queue = $5 and d.operation <> 'revert'
+                 and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events))
+           order by position limit $6`,
+          [chainId, after, gained, route.follows === "head", route.queue, FILLED_AT_ONCE],
+        );
+        await deliver(tx, [route], toRouted(rows), route.follows === "head" ? "apply" : "run");
+        return rows;
+      });
+      if (uncovered.length === 0) break;
+      after = uncovered.at(-1)!.position;
     }
-    await tx.query(
-      `insert into queues (chain_id, queue, events) values ($1, $2, $3)
-       on conflict (chain_id, queue) do update set events = excluded.events`,
-      [chainId, route.queue, [...route.events]],
-    );
+    await transaction(db, async tx => {
+      await holdTip(tx);
+      await tx.query(
+        `insert into queues (chain_id, queue, events) values ($1, $2, $3)
+         on conflict (chain_id, queue) do update set events = excluded.events`,
+        [chainId, route.queue, [...route.events]],
+      );
+    });
   }
 
-  /** The tip as it is: moving to it changes nothing, and still refuses a writer that is no longer the one. */
-  async function heldTip(tx: Tx): Promise<BlockRef | undefined> {
+  /** Leaves the tip as it is, keeps others from moving it, and still refuses a writer that is no longer the one. */
+  async function holdTip(tx: Tx, newEvents = 0): Promise<number> {
     const { rows } = await tx.query<{ number: number | null; hash: Hex }>(
       "select tip_number as number, tip_hash as hash from checkpoint where chain_id = $1 for update",
       [chainId],
     );
-    return rows[0]?.number == null ? undefined : { number: rows[0].number, hash: rows[0].hash };
+    const held = rows[0]?.number == null ? undefined : { number: rows[0].number, hash: rows[0].hash };
+    return moveTip(tx, held, "events = events + $6::bigint", [newEvents]);
+  }
+
+  /** The logs that the journal does not hold yet. What a contract or event had when it left and came back is there already. */
+  async function unknownAmong(tx: Tx, contract: Hex, logs: readonly Log[]): Promise<Log[]> {
+    if (logs.length === 0) return [];
+    const { rows } = await tx.query<{ block_number: number; log_index: number }>(
+      `select block_number, log_index from events
+       where chain_id = $1 and block_number between $2 and $3 and address = $4 and live`,
+      [chainId, logs[0]!.blockNumber, logs.at(-1)!.blockNumber, contract],
+    );
+    const known = new Set(rows.map(row => `${row.block_number} ${row.log_index}`));
+    return logs.filter(log => !known.has(`${log.blockNumber} ${log.logIndex}`));
   }
 
   return {
@@ -172,8 +203,10 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     },
     async include(contract, logs, known) {
       await transaction(db, async tx => {
-        const total = await moveTip(tx, await heldTip(tx), "events = events + $6::bigint", [logs.length]);
-        const events = logs.map((log, i): NewEvent => ({ position: total - logs.length + 1 + i, log, decoded: decode(log) }));
+        await holdTip(tx);
+        const fresh = await unknownAmong(tx, contract, logs);
+        const total = await holdTip(tx, fresh.length);
+        const events = fresh.map((log, i): NewEvent => ({ position: total - fresh.length + 1 + i, log, decoded: decode(log) }));
         await insertEvents(tx, chainId, events, new Date());
         const routed = events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
         await deliver(tx, headRoutes, routed, "apply");
@@ -183,7 +216,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
       });
     },
     async fillQueues() {
-      for (const route of app.routes) await transaction(db, tx => fill(tx, route));
+      for (const route of app.routes) await fill(route);
     },
   };
 }

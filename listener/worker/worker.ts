@@ -2,7 +2,7 @@ import { UnrecoverableError } from "bullmq";
 import type { App, CompiledRoute, JournalEvent } from "../app.ts";
 import { atMost, type Db, isDbOutage, type Tx, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
-import { insertDeliveries, type Operation } from "../journal/deliveries.ts";
+import { insertDeliveries, MAX_SPREAD, type Operation } from "../journal/deliveries.ts";
 import { type EventRow, readEvents, toJournalEvent } from "../journal/events.ts";
 import { createOutage, type Log } from "../log.ts";
 import type { DeliveryJob, QueueBackend } from "../queues/backend.ts";
@@ -134,7 +134,7 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
        where exists (
          select from deliveries d
          where d.chain_id = $1 and d.queue = $2 and d.operation = 'apply' and d.state = 'done'
-           and d.last_event between e.position and e.position + 10000 and d.first_event <= e.position and e.position = any(d.events))`,
+           and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events))`,
       [chainId, queue, positions],
     );
     const applied = new Set(found.map(({ position }) => position));
