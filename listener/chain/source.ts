@@ -74,6 +74,8 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
   };
   const headerByNumber = (number: number) => block("eth_getBlockByNumber", toHex(number));
 
+  const ours = (logs: Log[]) => (filter.wants ? logs.filter(filter.wants) : logs);
+
   const getLogs = async (range: object): Promise<Log[]> => {
     const raw = await rpc.call<RawLog[]>("eth_getLogs", [{ ...range, address: filter.addresses, topics: [filter.topics] }]);
     if (!Array.isArray(raw)) throw new BadAnswerError("eth_getLogs answered something that is not a list");
@@ -116,16 +118,16 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
           if (error instanceof RpcError) throw new UnknownBlockError(header);
           throw error;
         }
-        if (verify === "off") return logs;
+        if (verify === "off") return ours(logs);
         const { promisedButMissing } = checkBlock(header, logs, filter);
-        if (!promisedButMissing || tries === 2) return logs;
+        if (!promisedButMissing || tries === 2) return ours(logs);
         log.debug({ block: header.number }, "the bloom promises an event that the answer lacks; asking again");
       }
     },
 
     async logsIn(from, to) {
       try {
-        return checkLogs(await getLogs({ fromBlock: toHex(from), toBlock: toHex(to) }), filter, from, to);
+        return ours(checkLogs(await getLogs({ fromBlock: toHex(from), toBlock: toHex(to) }), filter, from, to));
       } catch (error) {
         if (error instanceof RpcError) throw new RangeRefusedError(classifyRefusal(error.message), error);
         throw error;

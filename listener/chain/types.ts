@@ -19,8 +19,11 @@ export type Log = {
   data: Hex;
 };
 
-/** Which logs we want: any of these addresses with any of these first topics. */
-export type LogFilter = { addresses: readonly Hex[]; topics: readonly Hex[] };
+/**
+ * Which logs we ask for: any of these addresses with any of these first topics. A node cannot be asked for less; `wants`
+ * says which of them are ours, where that is not all.
+ */
+export type LogFilter = { addresses: readonly Hex[]; topics: readonly Hex[]; wants?: (log: Log) => boolean };
 
 /**
  * What happens to our view of the chain, as data.

@@ -7,7 +7,7 @@ import { follow } from "../chain/follow.ts";
 import { type ChainIdentity, checkDeployment, checkSameChain, readIdentity } from "../chain/identity.ts";
 import { openRpc } from "../chain/rpc.ts";
 import { nodeSource } from "../chain/source.ts";
-import type { ChainSource, LogFilter } from "../chain/types.ts";
+import type { ChainSource, Log, LogFilter } from "../chain/types.ts";
 import type { Config, Finality } from "../config.ts";
 import { type Db, isDbOutage, sleep, waitForDb } from "../db.ts";
 import { describe, LeaseLostError } from "../errors.ts";
@@ -15,7 +15,7 @@ import { catchUp } from "../journal/catch-up.ts";
 import { enterChain, readOrigin } from "../journal/chains.ts";
 import { type Journal, openJournal, type Recorded } from "../journal/journal.ts";
 import { acquireLease } from "../journal/lease.ts";
-import type { Log } from "../log.ts";
+import type { Log as Logger } from "../log.ts";
 import type { QueueBackend } from "../queues/backend.ts";
 import { startRelay } from "../queues/relay.ts";
 
@@ -25,7 +25,7 @@ export type ListenerOptions = {
   db: Db;
   backend: QueueBackend;
   deployment: Deployment;
-  log: Log;
+  log: Logger;
   signal: AbortSignal;
   onRecorded?: (recorded: Recorded) => void;
 };
@@ -42,8 +42,11 @@ export function followed(app: App, deployment: Deployment): { contracts: Contrac
     const decoders = app.contracts.get(name);
     return decoders ? [{ name, decoders, address: address.toLowerCase() }] : [];
   });
-  const topics = new Set(contracts.flatMap(({ decoders }) => decoders.map(({ topic }) => topic)));
-  return { contracts, filter: { addresses: contracts.map(({ address }) => address), topics: [...topics] } };
+  const events = new Map(contracts.map(({ address, decoders }) => [address, new Set(decoders.map(({ topic }) => topic))]));
+  const topics = new Set([...events.values()].flatMap(own => [...own]));
+  // One contract may emit what only another one's ABI knows.
+  const wants = (log: Log) => events.get(log.address)?.has(log.topics[0] ?? "") ?? false;
+  return { contracts, filter: { addresses: [...events.keys()], topics: [...topics], wants } };
 }
 
 export const finalityOf = (configured: Finality | undefined, identity: ChainIdentity): Finality =>

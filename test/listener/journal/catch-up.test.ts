@@ -100,3 +100,17 @@ test("reads what a contract and an event did while they were not followed", asyn
   ]);
   assert.deepEqual(await auditAll(db, whole, contracts, late), []);
 });
+
+test("follows an event of a contract only where that contract's ABI has it", async () => {
+  const chain = chainOf({ 2: ["1 A", "1 B"], 3: ["2 B"], 8: ["1 B", "2 B"] }, { length: 8, final: 5 });
+  const before = appOf({ One: ["A"] }, [route("a", "One.A")]);
+  const db = await open(before);
+  await listen(db, before, { One: [1, 1] }, chain);
+  const after = appOf({ One: ["A"], Two: ["B"] }, [route("a", "One.A"), route("b", "Two.B")]);
+  const contracts: Record<string, [number, number]> = { One: [1, 1], Two: [2, 3] };
+  await listen(db, after, contracts, chain);
+  assert.deepEqual(await auditAll(db, after, contracts, chain), []);
+  const gained = appOf({ One: ["A", "B"], Two: ["B"] }, [route("a", "One.A", "One.B"), route("b", "Two.B")]);
+  await listen(db, gained, contracts, chain);
+  assert.deepEqual(await auditAll(db, gained, contracts, chain), []);
+});
