@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { App } from "../../../listener/app.ts";
 import { follow } from "../../../listener/chain/follow.ts";
+import { type Rpc, RpcError } from "../../../listener/chain/rpc.ts";
 import { followed } from "../../../listener/commands/listener.ts";
 import type { Db } from "../../../listener/db.ts";
 import { audit } from "../../../listener/journal/audit.ts";
 import { catchUp } from "../../../listener/journal/catch-up.ts";
 import { enterChain } from "../../../listener/journal/chains.ts";
 import { openJournal } from "../../../listener/journal/journal.ts";
-import { addressOf, appOf, CHAIN, chainOf, idle, openDatabases, silent } from "./journal-fixture.ts";
+import { addressOf, appOf, CHAIN, chainOf, idle, openDatabases, silent, sourceOn } from "./journal-fixture.ts";
 
 const open = await openDatabases();
 const identity = { chainId: CHAIN, genesis: "a0", instance: undefined, development: false };
@@ -113,4 +114,49 @@ test("follows an event of a contract only where that contract's ABI has it", asy
   const gained = appOf({ One: ["A", "B"], Two: ["B"] }, [route("a", "One.A", "One.B"), route("b", "Two.B")]);
   await listen(db, gained, contracts, chain);
   assert.deepEqual(await auditAll(db, gained, contracts, chain), []);
+});
+
+test("asks nothing of a new queue for events that a reorg took before it was there", async () => {
+  const before = appOf({ One: ["A"] }, [route("a", "One.A")]);
+  const db = await open(before);
+  await listen(db, before, { One: [1, 1] }, chainOf({ 2: ["1 A"], 4: ["1 A"] }, { length: 4, final: 2 }));
+  const chain = chainOf({ 2: ["1 A"], 5: ["1 A"] }, { length: 6, final: 2, branch: "b" });
+  const after = appOf({ One: ["A"] }, [route("a", "One.A"), route("b", "One.A")]);
+  await listen(db, before, { One: [1, 1] }, chain);
+  await listen(db, after, { One: [1, 1] }, chain);
+  assert.deepEqual(await auditAll(db, after, { One: [1, 1] }, chain), []);
+});
+
+test("believes a log that could not be decoded until its ABI was right", async () => {
+  const wrong = (length: number) => `0x${"0".repeat(length)}`;
+  const app = appOf({ One: ["A"] }, []);
+  const chain = chainOf({ 2: ["1 A"] }, { length: 3, final: 2 });
+  const db = await open(app);
+  await listen(db, app, { One: [1, 1] }, chain);
+  await db.query("update events set arguments = null, error = $1", ["the data has 32 bytes, expected 64"]);
+  assert.deepEqual(await auditAll(db, app, { One: [1, 1] }, chain), []);
+  await db.query("update events set data = $1", [wrong(64)]);
+  assert.equal((await auditAll(db, app, { One: [1, 1] }, chain)).length, 1);
+});
+
+test("audits again when a reorg takes the tip away from under it", async () => {
+  const app = appOf({ One: ["A"] }, []);
+  const before = chainOf({ 2: ["1 A"] }, { length: 4, final: 2 });
+  const db = await open(app);
+  await listen(db, app, { One: [1, 1] }, before);
+  const later = chainOf({ 2: ["1 A"] }, { length: 4, final: 2, branch: "b" });
+  let orphaned = false;
+  const rpc: Rpc = {
+    ...before.rpc,
+    call: <T>(method: string, parameters: readonly unknown[]) => (orphaned ? later : before).rpc.call<T>(method, parameters),
+  };
+  const { contracts, filter } = followed(app, deploymentOf({ One: [1, 1] }));
+  const atTheTip = async () => {
+    if (orphaned) return;
+    orphaned = true;
+    await listen(db, app, { One: [1, 1] }, later);
+    throw new RpcError("eth_call", -32_000, "header for hash not found");
+  };
+  const report = await audit({ db, rpc, source: sourceOn(rpc, filter), app: { ...app, audits: [atTheTip] }, chainId: CHAIN, contracts });
+  assert.equal(report.ok, true);
 });

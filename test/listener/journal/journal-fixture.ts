@@ -104,17 +104,8 @@ export function chainOf(happenings: Happenings, options: { length: number; final
     onNewHead() {},
     close() {},
   };
-  return {
-    rpc,
-    sourceFor: (filter: LogFilter): ChainSource =>
-      nodeSource({
-        rpc,
-        filter,
-        finality: "finalized",
-        verify: "off",
-        pollInterval: 10,
-        signal: new AbortController().signal,
-        log: silent,
-      }),
-  };
+  return { rpc, sourceFor: (filter: LogFilter) => sourceOn(rpc, filter) };
 }
+
+export const sourceOn = (rpc: Rpc, filter: LogFilter): ChainSource =>
+  nodeSource({ rpc, filter, finality: "finalized", verify: "off", pollInterval: 10, signal: new AbortController().signal, log: silent });
