@@ -1,3 +1,4 @@
+import type { RangeRefusal } from "./provider-errors.ts";
 import { RangeRefusedError } from "./source.ts";
 import type { ChainSource, Log } from "./types.ts";
 
@@ -10,29 +11,46 @@ const MAX_SPAN = 1_000_000;
 /** Ranges that succeed before a stated cap is tried again. */
 const PROBE_AFTER = 50;
 
+/** Blocks in order, and the node's answer where it was asked for already. */
+type Stretch = { from: number; to: number; answer?: Promise<Log[]> };
+
 /**
  * Our logs of [from, to], range by range in order, several requests in flight. How many blocks a range holds is found,
  * not configured: it grows while answers are small and shrinks when the node refuses, and a cap that a node stated is
- * tried again later, for providers change their plans.
+ * tried again later, for providers change their plans. No range is larger than one answer.
+ *
+ * @throws RangeRefusedError when the node refuses a single block: that is its last word
  */
 export async function* logRanges(source: ChainSource, from: number, to: number, inFlight = 3): AsyncGenerator<Range> {
   const span = createSpan();
-  const pending: Promise<Range>[] = [];
-  let next = from;
-  while (next <= to || pending.length > 0) {
-    while (next <= to && pending.length < inFlight) {
-      const end = Math.min(to, next + span.blocks() - 1);
-      const range = fetchRange(source, next, end, span);
-      // Awaited in order below; until then a rejection must not count as unhandled.
-      range.catch(() => {});
-      pending.push(range);
-      next = end + 1;
+  const ahead: Stretch[] = from <= to ? [{ from, to }] : [];
+  for (let first = ahead[0]; first; first = ahead[0]) {
+    for (let i = 0; i < Math.min(inFlight, ahead.length); i++) ask(source, ahead, i, span.blocks());
+    const blocks = first.to - first.from + 1;
+    try {
+      const logs = await first.answer!;
+      span.answered(blocks, logs.length);
+      ahead.shift();
+      yield { from: first.from, to: first.to, logs };
+    } catch (error) {
+      if (!(error instanceof RangeRefusedError) || blocks === 1) throw error;
+      span.refused(blocks, error.refusal);
+      delete first.answer;
     }
-    yield await pending.shift()!;
   }
 }
 
-type Span = ReturnType<typeof createSpan>;
+/** Asks for the next stretch, no longer than `blocks`; what is beyond becomes a stretch of its own. */
+function ask(source: ChainSource, ahead: Stretch[], i: number, blocks: number): void {
+  const stretch = ahead[i]!;
+  if (stretch.answer) return;
+  const end = Math.min(stretch.to, stretch.from + blocks - 1);
+  if (end < stretch.to) ahead.splice(i + 1, 0, { from: end + 1, to: stretch.to });
+  stretch.to = end;
+  stretch.answer = source.logsIn(stretch.from, end);
+  // Awaited in its turn; until then a rejection must not count as unhandled.
+  stretch.answer.catch(() => {});
+}
 
 function createSpan() {
   let blocks = FIRST_SPAN;
@@ -45,37 +63,16 @@ function createSpan() {
       const fitting = logs === 0 ? span * 4 : Math.ceil((span * WANTED_LOGS) / logs);
       blocks = Math.max(1, Math.min(cap, fitting, span * 4, MAX_SPAN));
     },
-    refused(span: number, limit: number, keep: boolean) {
-      if (keep) cap = Math.max(1, limit);
-      blocks = Math.max(1, Math.min(limit, Math.floor(span / 2) || 1));
+    refused(span: number, refusal: RangeRefusal) {
+      const limit =
+        refusal.kind === "cap stated"
+          ? refusal.cap
+          : refusal.kind === "range suggested"
+            ? refusal.to - refusal.from + 1
+            : Math.floor(span / 2);
+      blocks = Math.max(1, Math.min(limit, span - 1));
+      if (refusal.kind === "cap stated") cap = blocks;
       successes = 0;
     },
   };
-}
-
-/** One range, split for as long as the node refuses it. A single block that is refused is the node's last word. */
-async function fetchRange(source: ChainSource, from: number, to: number, span: Span): Promise<Range> {
-  const blocks = to - from + 1;
-  try {
-    const logs = await source.logsIn(from, to);
-    span.answered(blocks, logs.length);
-    return { from, to, logs };
-  } catch (error) {
-    if (!(error instanceof RangeRefusedError) || blocks === 1) throw error;
-    const { refusal } = error;
-    const limit =
-      refusal.kind === "cap stated"
-        ? refusal.cap
-        : refusal.kind === "range suggested"
-          ? refusal.to - refusal.from + 1
-          : Math.floor(blocks / 2);
-    const usable = Math.max(1, Math.min(limit, blocks - 1));
-    span.refused(blocks, usable, refusal.kind === "cap stated");
-    const logs: Log[] = [];
-    for (let start = from; start <= to; start += usable) {
-      const part = await fetchRange(source, start, Math.min(to, start + usable - 1), span);
-      logs.push(...part.logs);
-    }
-    return { from, to, logs };
-  }
 }
