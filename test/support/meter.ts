@@ -1,5 +1,6 @@
 import { Interface } from "ethers";
 import { type App, defineApp, type JournalEvent, type Projection, type Route, type Task } from "../../listener/app.ts";
+import type { Tx } from "../../listener/db.ts";
 import { SCRIPTED_ADDRESS, type ScriptedLog } from "./scripted-chain.ts";
 
 /** A contract for tests of the core, which knows no other application either. */
@@ -38,21 +39,23 @@ function encode(name: string, values: unknown[]): ScriptedLog {
 
 export type Added = JournalEvent<"Meter.Added", { who: string; amount: bigint }>;
 
+type Hook = (operation: "apply" | "revert", events: readonly Added[], tx: Tx) => unknown;
+
 /** Sums per account, and every call in the order in which it took effect. `before` and `after` may throw, or wait. */
-export function ledger(
-  hooks: { before?: (operation: "apply" | "revert", events: readonly Added[]) => unknown; after?: typeof hooks.before } = {},
-) {
+export function ledger(hooks: { before?: Hook; after?: Hook } = {}) {
   const run =
     (operation: "apply" | "revert", sign: bigint): Projection<Added>["apply"] =>
     async (tx, events) => {
-      await hooks.before?.(operation, events);
+      await hooks.before?.(operation, events, tx);
+      const changes = new Map<string, bigint>();
       for (const {
-        chainId,
         arguments: { who, amount },
-      } of events) {
+      } of events)
+        changes.set(who, (changes.get(who) ?? 0n) + amount * sign);
+      for (const [who, change] of [...changes].sort()) {
         await tx.query(
           `insert into sums as s values ($1, $2, $3) on conflict (chain_id, who) do update set total = s.total + excluded.total`,
-          [chainId, who, amount * sign],
+          [events[0]!.chainId, who, change],
         );
       }
       await tx.query("insert into calls (chain_id, operation, positions) values ($1, $2, $3)", [
@@ -60,7 +63,7 @@ export function ledger(
         operation,
         events.map(event => event.position),
       ]);
-      await hooks.after?.(operation, events);
+      await hooks.after?.(operation, events, tx);
     };
   return {
     name: "ledger",
