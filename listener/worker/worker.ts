@@ -1,6 +1,6 @@
 import { UnrecoverableError } from "bullmq";
 import type { App, CompiledRoute, JournalEvent } from "../app.ts";
-import { atMost, type Db, isDbOutage, type Tx, transaction } from "../db.ts";
+import { atMost, cleanText, type Db, isDbOutage, type Tx, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
 import { insertDeliveries, MAX_SPREAD, type Operation } from "../journal/deliveries.ts";
 import { type EventRow, readEvents, toJournalEvent } from "../journal/events.ts";
@@ -51,7 +51,8 @@ export function startWorkers(settings: WorkerSettings): { close(): Promise<void>
         outage.ends();
       } catch (error) {
         if (isDbOutage(error)) outage.begins(describe(error));
-        throw error;
+        // The row has the whole reason. BullMQ stores what it gets, and on Postgres a text with NUL would leave the job stalled.
+        throw new Error(cleanText(describe(error)).slice(0, 500));
       }
     };
     const worker = backend.openWorker(chainId, route.queue, work, {
