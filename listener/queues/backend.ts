@@ -51,7 +51,12 @@ async function openRedis(url: string, log: Log): Promise<QueueBackend> {
   });
   connection.on("error", error => outage.begins(describe(error)));
   connection.on("ready", () => outage.ends());
-  await checkRedis(connection);
+  try {
+    await checkRedis(connection);
+  } catch (error) {
+    connection.disconnect();
+    throw error;
+  }
   return createBackend("redis", { connection }, log, async () => connection.disconnect());
 }
 

@@ -55,11 +55,11 @@ export type RedisServer = {
   remove(): Promise<void>;
 };
 
-/** Starts a Redis of our own: a free port on loopback, a directory of its own, and only the given settings besides. */
+/** Starts a Redis of our own: a free port on loopback unless one is given, a directory of its own, and only these settings. */
 export async function startRedisServer(settings: Record<string, string> = {}): Promise<RedisServer> {
   const program = findRedisServer();
   if (!program) throw new Error("redis-server is not installed");
-  const port = await freePort();
+  const port = settings.port ? Number(settings.port) : await freePort();
   const dir = mkdtempSync(join(tmpdir(), "sluice-redis-"));
   const all = {
     port: String(port),
