@@ -1,6 +1,7 @@
-import { BadAnswerError, ReorgPastFinalityError } from "../errors.ts";
+import { BadAnswerError, describe, ReorgPastFinalityError } from "../errors.ts";
 import type { Log as Logger } from "../log.ts";
 import { logRanges, type Range } from "./ranges.ts";
+import { RpcError } from "./rpc.ts";
 import { RangeRefusedError, UnknownBlockError } from "./source.ts";
 import type { BlockRef, ChainSource, ChainUpdate, Checkpoint, Header, Hex, Log } from "./types.ts";
 
@@ -30,13 +31,17 @@ export async function* follow(source: ChainSource, checkpoint: Checkpoint, log: 
       yield* advance(source, known);
       faults = 0;
     } catch (error) {
-      // The node contradicts itself or lost a block while we asked for it. Nothing was yielded of it: look again.
-      if (!(error instanceof BadAnswerError || error instanceof UnknownBlockError || error instanceof RangeRefusedError)) throw error;
-      if (++faults === PATIENCE) log.warn({ reason: error.message }, "the node's answers do not hold; asking again");
+      // Nothing was yielded of it: look again.
+      if (!isNodeFault(error)) throw error;
+      if (++faults === PATIENCE) log.warn({ reason: describe(error) }, "the node's answers do not hold; asking again");
     }
     await source.changed();
   }
 }
+
+/** The node contradicts itself, lost a block while we asked for it, or fails at what it should be able to answer. */
+export const isNodeFault = (error: unknown): boolean =>
+  error instanceof BadAnswerError || error instanceof UnknownBlockError || error instanceof RangeRefusedError || error instanceof RpcError;
 
 /** One look at the head, and every update that it leads to. */
 async function* advance(source: ChainSource, known: Known): AsyncGenerator<ChainUpdate, void> {

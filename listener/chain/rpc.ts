@@ -1,7 +1,9 @@
 import { Agent, type Dispatcher, request } from "undici";
 import { sleep } from "../db.ts";
-import { describe, SluiceError } from "../errors.ts";
+import { describe, SluiceError, WrongChainError } from "../errors.ts";
 import { createOutage, type Log, redactUrl } from "../log.ts";
+import { classifyRefusal } from "./provider-errors.ts";
+import type { Hex } from "./types.ts";
 
 /** A JSON-RPC error that the node answered on purpose: asking again the same way would not help. */
 export class RpcError extends SluiceError {
@@ -16,7 +18,10 @@ export class RpcError extends SluiceError {
 }
 
 export interface Rpc {
-  /** One call, on whichever URL works; waits as long as none does. Rejects with `RpcError`, or when the signal aborts. */
+  /**
+   * One call, on whichever URL works; waits as long as none does. Rejects with `RpcError`, when the signal aborts, and with
+   * `WrongChainError` where a URL turns out to stand for another chain than the one that was named.
+   */
   call<T>(method: string, parameters: readonly unknown[]): Promise<T>;
   /** Calls `wake` for every new head that a WebSocket URL announces. A hint only: it may be late, doubled or missing. */
   onNewHead(wake: () => void): void;
@@ -25,28 +30,36 @@ export interface Rpc {
 
 type Transport = { send(body: string): Promise<{ status: number; retryAfter: number | undefined; text: string }>; close(): void };
 
-type Endpoint = { url: string; transport: Transport; failures: number; restUntil: number };
+/** `identified`: set once it was asked which chain it stands for, until it fails: another node may answer then. */
+type Endpoint = { url: string; transport: Transport; failures: number; restUntil: number; identified: Promise<void> | undefined };
 
 const MAX_BODY = 64 * 1024 * 1024;
 const TIMEOUT = 20_000;
 const MAX_REST = 10_000;
 
-/** Codes and texts by which a node says "not now" rather than "no". */
-const TRANSIENT =
-  /\b429\b|too many requests|rate limit|^(daily |request |requests )?limit exceeded|monthly capacity|compute units per second|under too much load|no backend is currently healthy|temporarily unavailable|try again/i;
+/** What a node says that means "not now" rather than "no", besides that it limits the rate. */
+const TRANSIENT = /no backend is currently healthy|temporarily unavailable|try again/i;
+const TOO_MANY_REQUESTS = 429;
+
+const isTransient = (message: string) => TRANSIENT.test(message) || classifyRefusal(message).kind === "rate limited";
 
 /**
  * Speaks JSON-RPC to one node through several URLs, in the given order of preference. A URL that fails rests for a
- * growing, jittered time (or what its Retry-After says) while the next one is asked.
+ * growing, jittered time (or what its Retry-After says) while the next one is asked. Where `chain` is given, each URL must
+ * stand for that chain before anything else is asked of it, at first and after each time that it failed.
  */
-export function openRpc(urls: readonly string[], options: { log: Log; signal: AbortSignal }): Rpc {
-  const { log, signal } = options;
+export function openRpc(
+  urls: readonly string[],
+  options: { log: Log; signal: AbortSignal; chain?: { chainId: number; genesis: Hex } },
+): Rpc {
+  const { log, signal, chain } = options;
   const agent = new Agent({ connections: 8, keepAliveTimeout: 30_000 });
   const endpoints: Endpoint[] = urls.map(url => ({
     url,
     transport: url.startsWith("ws") ? webSocketTransport(url) : httpTransport(url, agent),
     failures: 0,
     restUntil: 0,
+    identified: undefined,
   }));
   const outages = new Map(endpoints.map(endpoint => [endpoint, createOutage(log, `node ${redactUrl(endpoint.url)}`)]));
   const wakers: (() => void)[] = [];
@@ -63,12 +76,25 @@ export function openRpc(urls: readonly string[], options: { log: Log; signal: Ab
     }
     if (answer?.error) {
       const message = String(answer.error.message ?? "error without a message");
-      if (status === 429 || TRANSIENT.test(message)) throw new NodeFault(message, retryAfter);
+      if (status === TOO_MANY_REQUESTS || answer.error.code === TOO_MANY_REQUESTS || isTransient(message))
+        throw new NodeFault(message, retryAfter);
       const detail = typeof answer.error.data === "string" && !answer.error.data.startsWith("0x") ? ` (${answer.error.data})` : "";
       throw new RpcError(method, answer.error.code ?? 0, `${message}${detail}`);
     }
     if (answer?.result === undefined) throw new NodeFault(status === 200 ? "the answer has no result" : `HTTP ${status}`, retryAfter);
     return answer.result;
+  }
+
+  async function identify(endpoint: Endpoint, { chainId, genesis }: { chainId: number; genesis: Hex }): Promise<void> {
+    const ask = (method: string, parameters: readonly unknown[]) =>
+      send(endpoint, method, parameters).catch(error => {
+        throw error instanceof RpcError ? new NodeFault(error.message) : error;
+      });
+    const id = Number(await ask("eth_chainId", []));
+    const first = (await ask("eth_getBlockByNumber", ["0x0", false])) as { hash: Hex } | null;
+    if (id === chainId && (first?.hash ?? genesis) === genesis) return;
+    const found = id === chainId ? `a chain ${id} with genesis block ${first?.hash}, not ${genesis}` : `chain ${id}, not ${chainId}`;
+    throw new WrongChainError(`${redactUrl(endpoint.url)} is on ${found}`, { hint: "every URL of RPC_URL must stand for the same chain" });
   }
 
   async function nextEndpoint(): Promise<Endpoint> {
@@ -85,15 +111,18 @@ export function openRpc(urls: readonly string[], options: { log: Log; signal: Ab
         const endpoint = await nextEndpoint();
         signal.throwIfAborted();
         try {
+          if (chain) await (endpoint.identified ??= identify(endpoint, chain));
           const result = await send(endpoint, method, parameters);
           endpoint.failures = 0;
           outages.get(endpoint)!.ends();
           return result as T;
         } catch (error) {
+          if (error instanceof WrongChainError) throw error;
           if (error instanceof RpcError) {
             endpoint.failures = 0;
             throw error;
           }
+          endpoint.identified = undefined;
           signal.throwIfAborted();
           const asked = error instanceof NodeFault ? error.retryAfter : undefined;
           const grown = Math.min(MAX_REST, 100 * 2 ** Math.min(endpoint.failures, 10));

@@ -19,8 +19,8 @@ export class RangeRefusedError extends SluiceError {
 
 /** The node does not know this block: it is behind, or the block was reorged out. */
 export class UnknownBlockError extends SluiceError {
-  constructor(block: BlockRef) {
-    super(`the node does not know block ${block.number} ${block.hash}`, { retryable: true });
+  constructor(block: BlockRef, cause?: unknown) {
+    super(`the node does not know block ${block.number} ${block.hash}`, { retryable: true, cause });
   }
 }
 
@@ -115,7 +115,7 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
           logs = checkLogs(await getLogs({ blockHash: header.hash }), filter, header.number, header.number);
         } catch (error) {
           // Whatever the node says of a block by its hash, it means that it has no such block to answer for.
-          if (error instanceof RpcError) throw new UnknownBlockError(header);
+          if (error instanceof RpcError) throw new UnknownBlockError(header, error);
           throw error;
         }
         if (verify === "off") return ours(logs);

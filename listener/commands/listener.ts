@@ -5,7 +5,7 @@ import type { Deployment } from "../chain/deployment.ts";
 import type { ContractAt } from "../chain/events.ts";
 import { follow } from "../chain/follow.ts";
 import { type ChainIdentity, checkDeployment, checkSameChain, readIdentity } from "../chain/identity.ts";
-import { openRpc } from "../chain/rpc.ts";
+import { openRpc, RpcError } from "../chain/rpc.ts";
 import { nodeSource } from "../chain/source.ts";
 import type { ChainSource, Log, LogFilter } from "../chain/types.ts";
 import type { Config, Finality } from "../config.ts";
@@ -88,7 +88,7 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
   const lease = await acquireLease({ db, chainId, writer, duration: config.lease, log, signal });
   const term = new AbortController();
   const over = AbortSignal.any([lease.lost, term.signal]);
-  const rpc = openRpc(config.rpcUrls, { log, signal: over });
+  const rpc = openRpc(config.rpcUrls, { log, signal: over, chain: identity });
   const relay = startRelay({ db, backend, chainId, routes: app.routes, window: config.window, log, signal: over });
   const { contracts, filter } = followed(app, deployment);
   const sourceFor = (filter: LogFilter) =>
@@ -115,7 +115,10 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
     for (;;) {
       await sleep(IDENTITY_CHECK, over);
       over.throwIfAborted();
-      const now = await readIdentity(rpc);
+      const now = await readIdentity(rpc).catch(error => {
+        if (error instanceof RpcError) return identity;
+        throw error;
+      });
       if (now.genesis !== identity.genesis || now.instance !== identity.instance)
         await checkSameChain(rpc, now, await readOrigin(db, chainId));
     }

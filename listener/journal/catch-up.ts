@@ -1,7 +1,8 @@
 import type { ContractAt } from "../chain/events.ts";
-import { finalLogs } from "../chain/follow.ts";
+import { finalLogs, isNodeFault } from "../chain/follow.ts";
 import type { ChainSource, Hex, LogFilter } from "../chain/types.ts";
 import type { Db } from "../db.ts";
+import { describe } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Journal } from "./journal.ts";
 
@@ -38,14 +39,31 @@ export async function catchUp({ db, chainId, journal, contracts, sourceFor, log 
     const from = (contract.included_to ?? contract.start_block - 1) + 1;
     if (finalized && from <= finalized.number) {
       log.info({ contract: name, from, to: finalized.number }, "reading the past of a contract or event that joined later");
-      for await (const { to, logs } of finalLogs(sourceFor({ addresses: [address], topics: missing }), from, finalized.number)) {
-        await journal.include(address, logs, { includedTo: to });
-      }
+      await includePast(journal, sourceFor({ addresses: [address], topics: missing }), { address, from, to: finalized.number, log });
     }
     await journal.include(address, [], { topics });
   }
   await journal.checkpoint();
   await journal.fillQueues();
+}
+
+async function includePast(
+  journal: Journal,
+  source: ChainSource,
+  { address, from, to, log }: { address: Hex; from: number; to: number; log: Log },
+): Promise<void> {
+  for (let next = from; next <= to; ) {
+    try {
+      for await (const range of finalLogs(source, next, to)) {
+        await journal.include(address, range.logs, { includedTo: range.to });
+        next = range.to + 1;
+      }
+    } catch (error) {
+      if (!isNodeFault(error)) throw error;
+      log.warn({ reason: describe(error), block: next }, "the node's answers do not hold; asking again");
+      await source.changed();
+    }
+  }
 }
 
 /** What is not followed any more has a gap from now on: should it come back, its past is read again. */
