@@ -50,7 +50,7 @@ export function startWorkers(settings: WorkerSettings): { close(): Promise<void>
         await deliver(job.data.position, signal ?? new AbortController().signal);
         outage.ends();
       } catch (error) {
-        if (isDbOutage(error)) outage.begins(describe(error));
+        if (isOutage(error)) outage.begins(describe(error));
         // The row has the whole reason. BullMQ stores what it gets, and on Postgres a text with NUL would leave the job stalled.
         throw new Error(cleanText(describe(error)).slice(0, 500));
       }
@@ -72,6 +72,16 @@ export function startWorkers(settings: WorkerSettings): { close(): Promise<void>
   };
 }
 
+/** What a task threw. It counts as an attempt, even where it reads as if Postgres were away: that is the task's receiver. */
+class TaskFailure extends Error {
+  constructor(cause: unknown) {
+    super(describe(cause), { cause });
+    if (cause instanceof Error && cause.stack) this.stack = cause.stack;
+  }
+}
+
+const isOutage = (error: unknown) => !(error instanceof TaskFailure) && isDbOutage(error);
+
 type Row = { operation: Operation; events: number[]; attempts: number };
 
 function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled }: WorkerSettings) {
@@ -82,7 +92,7 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
       const done = await (route.task ? runTask(position, signal) : transaction(db, tx => project(tx, position)));
       if (done) onSettled?.({ queue, operation: done.operation, events: done.events.length, state: "done" });
     } catch (error) {
-      if (isDbOutage(error)) throw error;
+      if (isOutage(error)) throw error;
       const state = await recordFailure(position, error);
       if (state === "sent") throw error;
       if (state === "dead") {
@@ -154,7 +164,10 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
     const row = rows[0];
     if (!row) return undefined;
     for (const event of (await readEvents(db, chainId, row.events)).map(found => toJournalEvent(app, found))) {
-      await route.task!.run(event as JournalEvent as never, { key: `${event.id}-run`, attempt: row.attempts + 1, signal, sql: db });
+      const context = { key: `${event.id}-run`, attempt: row.attempts + 1, signal, sql: db };
+      await route.task!.run(event as JournalEvent as never, context).catch(cause => {
+        throw new TaskFailure(cause);
+      });
     }
     return markDone(db, position);
   }
