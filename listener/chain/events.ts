@@ -1,4 +1,4 @@
-import { AbiCoder, type EventFragment, Interface, type InterfaceAbi, type ParamType, type Result } from "ethers";
+import { AbiCoder, type EventFragment, Interface, type InterfaceAbi, ParamType, type Result } from "ethers";
 import { cleanText } from "../db.ts";
 import { checksumAddress } from "./address.ts";
 import type { Hex, Log } from "./types.ts";
@@ -35,6 +35,7 @@ function compileEvent(fragment: EventFragment): EventDecoder {
   const nameOf = new Map(fragment.inputs.map((input, i) => [input, input.name || `arg${i}`]));
   const readTopic = indexed.map(input => wordReader(input) ?? ((topic: string) => `0x${topic}`));
   const readData = plain.map(wordReader);
+  const raw = plain.map(withBytesForStrings);
   const isStatic = readData.every(reader => reader !== undefined);
   const isHashed = (input: ParamType) => input.indexed && !wordReader(input);
   const revivers = fragment.inputs.map(input => [nameOf.get(input)!, isHashed(input) ? String : reviver(input)] as const);
@@ -47,7 +48,7 @@ function compileEvent(fragment: EventFragment): EventDecoder {
         for (let i = 0; i < plain.length; i++) into[nameOf.get(plain[i]!)!] = readData[i]!(data.slice(2 + i * WORD, 2 + (i + 1) * WORD));
       }
     : (data: Hex, into: Arguments) => {
-        const result = coder.decode(plain, data);
+        const result = coder.decode(raw, data);
         for (let i = 0; i < plain.length; i++) into[nameOf.get(plain[i]!)!] = fromEthers(plain[i]!, result[i]);
       };
 
@@ -96,7 +97,21 @@ function wordReader(type: ParamType): ((word: string) => Value) | undefined {
   }
 }
 
-/** ethers' values as ours. Reading a string from the result may throw: ethers reports invalid UTF-8 only then. */
+/**
+ * The type with its strings as bytes. Solidity lets a string hold any bytes, so whoever may emit one could make a log that
+ * ethers refuses to decode; what is not UTF-8 becomes U+FFFD instead, and the raw data is kept beside.
+ */
+function withBytesForStrings(type: ParamType): ParamType {
+  type Json = { type: string; name: string; components?: Json[] };
+  const replace = ({ name, type, components }: Json): Json => ({
+    name,
+    type: type.replace(/^string/, "bytes"),
+    ...(components ? { components: components.map(replace) } : {}),
+  });
+  return ParamType.from(replace(JSON.parse(type.format("json"))));
+}
+
+/** ethers' values as ours, with `type` as it was declared. */
 function fromEthers(type: ParamType, value: unknown): Value {
   if (type.arrayChildren) return Array.from(value as Result, item => fromEthers(type.arrayChildren!, item));
   if (type.components) {
@@ -104,7 +119,7 @@ function fromEthers(type: ParamType, value: unknown): Value {
     return Object.fromEntries(type.components.map((component, i) => [component.name || `arg${i}`, fromEthers(component, result[i])]));
   }
   if (type.type === "address") return (value as string).toLowerCase();
-  if (type.type === "string") return cleanText(value as string);
+  if (type.type === "string") return cleanText(Buffer.from((value as string).slice(2), "hex").toString("utf8"));
   return value as Value;
 }
 
