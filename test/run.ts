@@ -90,13 +90,16 @@ async function part(title: string, run: () => Promise<Counts>): Promise<void> {
   console.log(`── ${title}: ${summaryLine(counts)} (${Math.round((Date.now() - began) / 1_000)} s)`);
 }
 
-/** The contracts' own suites: Solidity beside the contracts, TypeScript in test/contracts. */
+/**
+ * The contracts' own suites (Solidity beside the contracts, TypeScript in test/contracts), and what holds those to account:
+ * nothing uncovered, no gas spent unnoticed, no deliberate fault overlooked.
+ */
 async function contracts(): Promise<Counts> {
-  const { scripts } = JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> };
-  if (scripts["test:contracts"]) return countSuite("npm", ["run", "--silent", "test:contracts"]);
-  const solidity = await countSuite("hardhat", ["test", "solidity"]);
-  const files = globSync("test/contracts/**/*.ts");
-  return files.length > 0 ? add(solidity, await countSuite("hardhat", ["test", "mocha", ...files])) : solidity;
+  let counts = await countSuite("npm", ["run", "--silent", "test:contracts"]);
+  for (const command of ["coverage:contracts", "gas:check", "mutants:contracts"]) {
+    counts = add(counts, await countExit("npm", ["run", "--silent", command]));
+  }
+  return counts;
 }
 
 function testFiles(): string[] {

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { AbiCoder } from "ethers";
 import { defineApp } from "../../../listener/app.ts";
