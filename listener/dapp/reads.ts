@@ -4,6 +4,7 @@ import { type Read, read } from "../api/read.ts";
 import { address, amount, asOf, block, blockNumber, count, hash, wholeOr } from "../api/schemas.ts";
 import { type Account, readAccount, readAccounts } from "./projections/accounts.ts";
 import { countHolders, readBalance, readBalances } from "./projections/balances.ts";
+import { readEpochs, readMiners, readTarget } from "./projections/mining.ts";
 import { METRICS, RESOLUTIONS, readSeries, readStatistics } from "./projections/statistics.ts";
 import { readTransfers } from "./projections/transfers.ts";
 
@@ -24,9 +25,22 @@ const transfer = z.object({
   logIndex: z.int(),
 });
 
+const miner = z.object({ address, solutions: count, rewards: amount });
+
+const epoch = z.object({
+  epoch: amount.describe("the number of the solution, from 1"),
+  beneficiary: address,
+  reward: amount,
+  digest: hash,
+  nonce: amount,
+  block: z.object({ number: blockNumber, timestamp: z.int().describe("seconds since 1970") }),
+});
+
 const position = z.int().positive();
 const accountList = listOf("accounts", account, position);
 const transferList = listOf("transfers", transfer, position);
+const epochList = listOf("mining/epochs", epoch, position);
+const MAX_MINERS = 200;
 const MAX_POINTS = 2_000;
 const MAX_TIME = 9_999_999_999;
 
@@ -81,6 +95,35 @@ export const reads: readonly Read[] = [
     response: transferList.response,
     async handle({ sql, chainId, params, query }) {
       const rows = await readTransfers(sql, chainId, params.address, { limit: query.limit + 1, before: query.cursor });
+      return pageOf(rows, query.limit, row => row.position);
+    },
+  }),
+  read({
+    path: "mining",
+    tag: "mining",
+    summary: "The target that holds, and who mined the most",
+    query: z.strictObject({ limit: wholeOr(50, 1, MAX_MINERS, "how many miners at most") }),
+    response: z.object({
+      target: z
+        .object({ epoch: amount, target: amount })
+        .nullable()
+        .describe("a digest at or below it is a solution; null before the first"),
+      miners: z.array(miner),
+      asOf,
+    }),
+    queues: ["mining"],
+    async handle({ sql, chainId, query, asOf }) {
+      return { target: (await readTarget(sql, chainId)) ?? null, miners: await readMiners(sql, chainId, query.limit), asOf };
+    },
+  }),
+  read({
+    path: "mining/epochs",
+    tag: "mining",
+    summary: "Solutions that were paid, the newest first",
+    query: z.strictObject(epochList.query),
+    response: epochList.response,
+    async handle({ sql, chainId, query }) {
+      const rows = await readEpochs(sql, chainId, { limit: query.limit + 1, before: query.cursor });
       return pageOf(rows, query.limit, row => row.position);
     },
   }),

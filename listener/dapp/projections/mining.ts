@@ -135,7 +135,7 @@ export async function readEpochs(sql: Sql, chainId: number, page: { limit: numbe
   return rows;
 }
 
-/** The target that holds: the latest one set. A digest below it is a solution, so a lower one is harder. */
+/** The target that holds: the latest one set. A digest at or below it is a solution, so a lower one is harder. */
 export async function readTarget(sql: Sql, chainId: number): Promise<{ epoch: bigint; target: bigint } | undefined> {
   const { rows } = await sql.query<{ epoch: bigint; target: bigint }>(
     "select epoch, target from mining_targets where chain_id = $1 order by position desc limit 1",

@@ -229,6 +229,8 @@ describe("the journal through the API", () => {
       accounts: "accounts?limit=1",
       "accounts/{address}": `accounts/${alice}`,
       "accounts/{address}/transfers": `accounts/${alice}/transfers`,
+      mining: "mining?limit=2",
+      "mining/epochs": "mining/epochs",
       statistics: "statistics",
       "statistics/series": "statistics/series?metric=volume&resolution=day",
     };

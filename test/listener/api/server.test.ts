@@ -228,6 +228,8 @@ describe("the API server", () => {
         "/api/v1/dead-letters",
         "/api/v1/events",
         "/api/v1/events/{id}",
+        "/api/v1/mining",
+        "/api/v1/mining/epochs",
         "/api/v1/queues",
         "/api/v1/statistics",
         "/api/v1/statistics/series",
