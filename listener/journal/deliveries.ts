@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { CompiledRoute, JournalEvent } from "../app.ts";
 import type { Tx } from "../db.ts";
 
@@ -11,6 +12,8 @@ export type Draft = { queue: string; operation: Operation; events: number[]; key
 
 /** How far apart the events of one delivery may lie: it bounds the search for an event's deliveries. */
 export const MAX_SPREAD = 10_000;
+
+const MAX_KEY = 200;
 
 /** The deliveries that take these events, in the given order, to every route that wants them. Pure. */
 export function planDeliveries(routes: readonly CompiledRoute[], routed: readonly Routed[], operation: Operation): Draft[] {
@@ -26,11 +29,16 @@ export function planDeliveries(routes: readonly CompiledRoute[], routed: readonl
       }
       const fits = open && open.events.length < route.batch && Math.abs(event.position - open.events[0]!) < MAX_SPREAD;
       if (fits) open!.events.push(event.position);
-      else
-        drafts.push((open = { queue: route.queue, operation, events: [event.position], key: route.orderBy?.(event) ?? null, error: null }));
+      else drafts.push((open = { queue: route.queue, operation, events: [event.position], key: keyOf(route, event), error: null }));
     }
   }
   return drafts;
+}
+
+/** An index holds no long keys, and an event's text has no limit: of a long key its hash does as well. */
+function keyOf(route: CompiledRoute, event: JournalEvent): string | null {
+  const key = route.orderBy?.(event) ?? null;
+  return key !== null && key.length > MAX_KEY ? createHash("sha256").update(key).digest("hex") : key;
 }
 
 /** Gives each draft the next place in its queue and stores it. Locks the queues' rows, in order, until the end of `tx`. */

@@ -42,6 +42,15 @@ async function record(texts: readonly Uint8Array[], orderBy?: (event: { argument
   return db;
 }
 
+test("orders by a string of any length", async () => {
+  const long = () => randomBytes(48 * 1024).toString("base64");
+  const [a, b] = [long(), long()];
+  const db = await record([a, b, a].map(Buffer.from), event => event.arguments.name);
+  const { rows } = await db.query<{ key: string }>("select key from deliveries order by position");
+  assert.equal(rows[0]!.key, rows[2]!.key);
+  assert.notEqual(rows[0]!.key, rows[1]!.key);
+});
+
 test("reads a string that is not UTF-8 as well as it can", async () => {
   const db = await record([Buffer.from([0x61, 0xff, 0x62]), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from("\ufeffé\0")]);
   const { rows } = await db.query<{ name: string; error: string | null }>(
