@@ -92,7 +92,8 @@ const CHECKS: Record<string, Check> = {
       const deployment = existsSync(config.deployment) ? readDeployment(config.deployment) : undefined;
       if (deployment) await checkDeployment(rpc, identity, deployment);
       const entered = await db?.query("select from checkpoint where chain_id = $1", [identity.chainId]).catch(() => undefined);
-      if (db && entered?.rowCount) await checkSameChain(rpc, identity, await readOrigin(db, identity.chainId));
+      const origin = db && entered?.rowCount ? await readOrigin(db, identity.chainId) : undefined;
+      if (origin) await checkSameChain(rpc, identity, origin);
       return `${config.rpcUrls.map(redactUrl).join(", ")}: chain ${identity.chainId}`;
     } catch (error) {
       if (!signal.aborted) throw error;

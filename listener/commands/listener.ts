@@ -119,8 +119,9 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
         if (error instanceof RpcError) return identity;
         throw error;
       });
-      if (now.genesis !== identity.genesis || now.instance !== identity.instance)
-        await checkSameChain(rpc, now, await readOrigin(db, chainId));
+      if (now.genesis === identity.genesis && now.instance === identity.instance) continue;
+      const origin = await readOrigin(db, chainId);
+      if (origin) await checkSameChain(rpc, now, origin);
     }
   };
   try {
