@@ -1,3 +1,5 @@
+import { redactUrls } from "./log.ts";
+
 /**
  * The error that Sluice throws on purpose. `hint` says what to do about it and is printed beneath the message;
  * `retryable` tells the caller whether waiting and trying again can help.
@@ -34,12 +36,12 @@ export class BadAnswerError extends SluiceError {
   }
 }
 
-/** The message of anything that was thrown, on one line, with the causes behind it. */
+/** The message of anything that was thrown, on one line, with the causes behind it, and without the secrets of URLs. */
 export function describe(error: unknown): string {
   const parts: string[] = [];
   for (let e = error; e !== undefined && e !== null && parts.length < 5; e = e instanceof Error ? e.cause : undefined) {
     const text = e instanceof AggregateError && !e.message ? e.errors.map(describe).join("; ") : e instanceof Error ? e.message : String(e);
     if (text && !parts.includes(text)) parts.push(text);
   }
-  return parts.join(": ").replaceAll(/\s*\n\s*/g, " ");
+  return redactUrls(parts.join(": ").replaceAll(/\s*\n\s*/g, " "));
 }

@@ -44,6 +44,9 @@ export function redactUrl(url: string): string {
   }
 }
 
+/** A text whose URLs are without their secrets: libraries put the URL that they asked into their errors. */
+export const redactUrls = (text: string) => text.replaceAll(/\b(?:https?|wss?|postgres(?:ql)?|rediss?):\/\/[^\s"'`<>),;]+/gi, redactUrl);
+
 /**
  * Says a thing once when it begins and once when it ends, however often it happens in between, so that an outage of an
  * hour is two log lines.

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { describe, SluiceError } from "./errors.ts";
+import { redactUrls } from "./log.ts";
 
 const whole = (given: string) => {
   if (!/^[1-9]\d{0,5}$/.test(given)) throw new InvalidArgumentError("expected a whole number from 1 on, such as 8");
@@ -72,7 +73,7 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode;
   } else {
-    process.stderr.write(`${explain(error)}\n`);
+    process.stderr.write(`${redactUrls(explain(error))}\n`);
     process.exitCode = 1;
   }
 }
