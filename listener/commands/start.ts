@@ -75,7 +75,11 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
   else if (!signal.aborted) await once(signal, "abort");
   terminal.line("\nstopping");
   await traffic?.stop();
-  if (signal.aborted) return await listener;
+  if (signal.aborted) {
+    // A run that was cut short proved nothing.
+    if (options.for) process.exitCode = 1;
+    return await listener;
+  }
 
   const rpc = openRpc(config.rpcUrls, { log, signal });
   const drained = await drain(db, rpc, chainId, DRAIN_TIMEOUT).finally(() => rpc.close());
