@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { AbiCoder } from "ethers";
 import { defineApp } from "../../../listener/app.ts";
