@@ -126,7 +126,8 @@ export async function openRig(kind: BackendKind, app: App) {
         const { rows } = await db.query<{ name: string }>(
           "select quote_ident(tablename) as name from pg_tables where schemaname = 'bullmq' and tablename not like '%migration%'",
         );
-        await db.query(`truncate ${rows.map(({ name }) => `bullmq.${name}`).join(", ")} cascade`);
+        // Workers hold some of these tables: Postgres may choose this statement as a deadlock's victim.
+        await eventually(() => db.query(`truncate ${rows.map(({ name }) => `bullmq.${name}`).join(", ")} cascade`));
         return;
       }
       const redis = new Redis(sharedRedis!);

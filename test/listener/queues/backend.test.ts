@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { Redis } from "ioredis";
+import { Redis } from "ioredis";
 import { SluiceError } from "../../../listener/errors.ts";
 import { checkRedis, openBackend } from "../../../listener/queues/backend.ts";
+import { eventually } from "../../support/eventually.ts";
 import { freePort } from "../../support/ports.ts";
 import { noRedisServer } from "../../support/redis.ts";
 import { startRedisServer } from "../../support/redis-server.ts";
@@ -44,14 +45,14 @@ describe("queue backend", () => {
     await worker.waitUntilReady();
     await queue.getJobCounts();
     await backend.close();
-    const { Redis } = await import("ioredis");
     const redis = new Redis(server.url);
-    let clients: string[];
-    do
-      clients = String(await redis.client("LIST"))
-        .trim()
-        .split("\n");
-    while (clients.length > 1);
+    await eventually(
+      async () =>
+        String(await redis.client("LIST"))
+          .trim()
+          .split("\n").length === 1,
+      { what: "we are alone" },
+    );
     redis.disconnect();
     await server.remove();
   });
