@@ -128,25 +128,23 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     const had = new Set(queues[0]?.events);
     const gained = [...route.events].filter(name => !had.has(name));
     if (gained.length === 0 && had.size === route.events.size) return;
-    for (let after = 0; gained.length > 0; ) {
-      const uncovered = await transaction(db, async tx => {
-        await holdTip(tx);
+    for (let after = 0, total = 1; gained.length > 0 && after < total; after += FILLED_AT_ONCE) {
+      await transaction(db, async tx => {
+        total = await holdTip(tx);
+        // A scalar subquery is answered event by event out of the index, whatever the planner knows of a table just filled.
         const { rows } = await tx.query<EventRow>(
           `select ${EVENT_COLUMNS} from events e
-           where chain_id = $1 and position > $2 and live and contract || '.' || name = any($3)
-             and ($4 or block_number <= (select finalized_number from checkpoint where chain_id = $1))
-             and not exists (
-               select from deliveries d
-               where d.chain_id = $1 and d.queue = $5 and d.operation <> 'revert'
-                 and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events))
-           order by position limit $6`,
-          [chainId, after, gained, route.follows === "head", route.queue, FILLED_AT_ONCE],
+           where chain_id = $1 and position > $2 and position <= $3 and live and contract || '.' || name = any($4)
+             and ($5 or block_number <= (select finalized_number from checkpoint where chain_id = $1))
+             and (select true from deliveries d
+               where d.chain_id = $1 and d.queue = $6 and d.operation <> 'revert'
+                 and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events)
+               order by d.last_event limit 1) is null
+           order by position`,
+          [chainId, after, after + FILLED_AT_ONCE, gained, route.follows === "head", route.queue],
         );
         await deliver(tx, [route], toRouted(rows), route.follows === "head" ? "apply" : "run");
-        return rows;
       });
-      if (uncovered.length === 0) break;
-      after = uncovered.at(-1)!.position;
     }
     await transaction(db, async tx => {
       await holdTip(tx);
@@ -221,7 +219,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
   };
 }
 
-/** Events that are read at once while a queue is filled. */
+/** Positions that are looked at in one transaction while a queue is filled. */
 const FILLED_AT_ONCE = 5_000;
 
 /**

@@ -140,12 +140,14 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
   /** Those events that a done delivery of this queue applied. A dead letter applied nothing, so nothing of it is reverted. */
   async function appliedAmong(tx: Tx, rows: readonly EventRow[]): Promise<EventRow[]> {
     const positions = rows.map(row => row.position);
+    // A scalar subquery is answered event by event out of the index, whatever the planner knows of a table just filled.
     const { rows: found } = await tx.query<{ position: number }>(
       `select e.position from unnest($3::bigint[]) as e (position)
-       where exists (
-         select from deliveries d
+       where (
+         select true from deliveries d
          where d.chain_id = $1 and d.queue = $2 and d.operation = 'apply' and d.state = 'done'
-           and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events))`,
+           and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events)
+         order by d.last_event limit 1)`,
       [chainId, queue, positions],
     );
     const applied = new Set(found.map(({ position }) => position));

@@ -5,7 +5,7 @@ import type { App } from "../../../listener/app.ts";
 import type { Db } from "../../../listener/db.ts";
 import type { DeliveryJob, JobData, QueueBackend } from "../../../listener/queues/backend.ts";
 import { startWorkers } from "../../../listener/worker/worker.ts";
-import { addressOf, appOf, CHAIN, openDatabases, silent, topicOf } from "../journal/journal-fixture.ts";
+import { addressOf, appOf, CHAIN, idle, openDatabases, silent, topicOf } from "../journal/journal-fixture.ts";
 
 const open = await openDatabases();
 
@@ -51,4 +51,31 @@ test("gives up a task whose receiver cannot be reached", async () => {
   assert.equal(rows[0].state, "dead");
   assert.equal(rows[0].attempts, 3);
   assert.match(rows[0].last_error, /^connect ECONNREFUSED/);
+});
+
+test("takes a batch back quickly right after a long backfill, before Postgres has statistics", { timeout: 60_000 }, async () => {
+  const app = appOf({ One: ["A"] }, [{ queue: "q", events: ["One.A"], projection: idle("q"), batch: 200 }]);
+  const db = await open(app);
+  const backfilled = 100_000;
+  await db.query("alter table deliveries set (autovacuum_enabled = false)");
+  await db.query(
+    `insert into events (chain_id, position, block_number, block_hash, block_timestamp, transaction_hash, transaction_index, log_index,
+       address, contract, name, arguments, topics, data, seen_at, live)
+     select $1::bigint, i, i, 'a' || i, 1, 'tx', 0, 0, $2, 'One', 'A', '{"value":"1"}', array[$3], '0x', now(), i <= $4 - 200
+     from generate_series(1, $4::int) as i`,
+    [CHAIN, addressOf(1), topicOf("A"), backfilled],
+  );
+  await db.query(
+    `insert into deliveries (chain_id, queue, position, operation, events, first_event, last_event, state)
+     select $1::bigint, 'q', i, 'apply', array[i], i, i, 'done' from generate_series(1, $2::int) as i
+     union all
+     select $1::bigint, 'q', $2::int + 1, 'revert', (select array_agg(i order by i desc) from generate_series($2::int - 199, $2) as i), $2 - 199, $2::int, 'sent'`,
+    [CHAIN, backfilled],
+  );
+  const began = performance.now();
+  await workOn(app, db)(backfilled + 1);
+  const took = performance.now() - began;
+  const { rows } = await db.query("select state from deliveries where operation = 'revert'");
+  assert.equal(rows[0].state, "done");
+  assert.ok(took < 1_000, `${took} ms`);
 });
