@@ -17,12 +17,15 @@ export class RpcError extends SluiceError {
   }
 }
 
+/** `knows`: only a URL whose node has the block of this number is asked. One that is behind answers as if nothing were there. */
+export type CallOptions = { knows?: number };
+
 export interface Rpc {
   /**
    * One call, on whichever URL works; waits as long as none does. Rejects with `RpcError`, when the signal aborts, and with
    * `WrongChainError` where a URL turns out to stand for another chain than the one that was named.
    */
-  call<T>(method: string, parameters: readonly unknown[]): Promise<T>;
+  call<T>(method: string, parameters: readonly unknown[], options?: CallOptions): Promise<T>;
   /** Calls `wake` for every new head that a WebSocket URL announces. A hint only: it may be late, doubled or missing. */
   onNewHead(wake: () => void): void;
   close(): void;
@@ -85,6 +88,14 @@ export function openRpc(
     return answer.result;
   }
 
+  async function checkKnows(endpoint: Endpoint, number: number): Promise<void> {
+    const header = await send(endpoint, "eth_getBlockByNumber", [`0x${number.toString(16)}`, false]).catch(error => {
+      if (error instanceof RpcError) return null;
+      throw error;
+    });
+    if (header === null) throw new NodeFault(`it does not have block ${number} yet`);
+  }
+
   async function identify(endpoint: Endpoint, { chainId, genesis }: { chainId: number; genesis: Hex }): Promise<void> {
     const ask = (method: string, parameters: readonly unknown[]) =>
       send(endpoint, method, parameters).catch(error => {
@@ -106,12 +117,13 @@ export function openRpc(
   }
 
   return {
-    async call<T>(method: string, parameters: readonly unknown[]): Promise<T> {
+    async call<T>(method: string, parameters: readonly unknown[], { knows }: CallOptions = {}): Promise<T> {
       for (;;) {
         const endpoint = await nextEndpoint();
         signal.throwIfAborted();
         try {
           if (chain) await (endpoint.identified ??= identify(endpoint, chain));
+          if (knows !== undefined) await checkKnows(endpoint, knows);
           const result = await send(endpoint, method, parameters);
           endpoint.failures = 0;
           outages.get(endpoint)!.ends();

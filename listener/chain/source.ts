@@ -3,7 +3,7 @@ import { sleep } from "../db.ts";
 import { BadAnswerError, SluiceError } from "../errors.ts";
 import type { Log as Logger } from "../log.ts";
 import { classifyRefusal, type RangeRefusal } from "./provider-errors.ts";
-import { type Rpc, RpcError } from "./rpc.ts";
+import { type CallOptions, type Rpc, RpcError } from "./rpc.ts";
 import type { BlockRef, ChainSource, Header, Hex, Log, LogFilter } from "./types.ts";
 import { checkBlock, checkLogs } from "./verify.ts";
 
@@ -76,8 +76,8 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
 
   const ours = (logs: Log[]) => (filter.wants ? logs.filter(filter.wants) : logs);
 
-  const getLogs = async (range: object): Promise<Log[]> => {
-    const raw = await rpc.call<RawLog[]>("eth_getLogs", [{ ...range, address: filter.addresses, topics: [filter.topics] }]);
+  const getLogs = async (range: object, options?: CallOptions): Promise<Log[]> => {
+    const raw = await rpc.call<RawLog[]>("eth_getLogs", [{ ...range, address: filter.addresses, topics: [filter.topics] }], options);
     if (!Array.isArray(raw)) throw new BadAnswerError("eth_getLogs answered something that is not a list");
     return raw.map(parseLog);
   };
@@ -127,7 +127,7 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
 
     async logsIn(from, to) {
       try {
-        return ours(checkLogs(await getLogs({ fromBlock: toHex(from), toBlock: toHex(to) }), filter, from, to));
+        return ours(checkLogs(await getLogs({ fromBlock: toHex(from), toBlock: toHex(to) }, { knows: to }), filter, from, to));
       } catch (error) {
         if (error instanceof RpcError) throw new RangeRefusedError(classifyRefusal(error.message), error);
         throw error;

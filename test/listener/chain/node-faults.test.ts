@@ -8,7 +8,7 @@ import { openRpc } from "../../../listener/chain/rpc.ts";
 import { nodeSource } from "../../../listener/chain/source.ts";
 import { WrongChainError } from "../../../listener/errors.ts";
 
-const log = pino({ level: "silent" });
+const silent = pino({ level: "silent" });
 
 type Answer = { status?: number; headers?: Record<string, string>; result?: unknown; error?: { code: number; message: string } };
 
@@ -30,7 +30,7 @@ async function nodeOf(t: TestContext, answer: (method: string, parameters: unkno
 /** Opens the URLs for the length of a test. */
 function open(t: TestContext, urls: string[], options: Partial<Parameters<typeof openRpc>[1]> = {}) {
   const stop = new AbortController();
-  const rpc = openRpc(urls, { log, signal: stop.signal, ...options });
+  const rpc = openRpc(urls, { log: silent, signal: stop.signal, ...options });
   t.after(() => {
     stop.abort();
     rpc.close();
@@ -65,8 +65,8 @@ for (const [code, message] of [
     );
     const { rpc, signal } = open(t, [url]);
     const filter = { addresses: [`0x${"1".repeat(40)}`], topics: [`0x${"1".repeat(64)}`] };
-    const source = nodeSource({ rpc, filter, finality: 2, verify: "off", pollInterval: 5, signal, log });
-    for await (const update of follow(source, { start: 0, finalized: undefined, blocks: [] }, log)) {
+    const source = nodeSource({ rpc, filter, finality: 2, verify: "off", pollInterval: 5, signal, log: silent });
+    for await (const update of follow(source, { start: 0, finalized: undefined, blocks: [] }, silent)) {
       if (update.type === "extend" && update.headers.at(-1)?.hash === "a3") break;
     }
   });
@@ -111,4 +111,36 @@ test("finds out when a URL that came back stands for another chain", { timeout: 
   node = chainOf("b", { chainId: 1, length: 3 });
   down = 2;
   await assert.rejects(rpc.call("eth_getLogs", [{}]), WrongChainError);
+});
+
+test("takes no logs from a second URL whose node is not that far yet", { timeout: 10_000 }, async t => {
+  const log = (number: number) => ({
+    blockNumber: hex(number),
+    blockHash: `a${number}`,
+    transactionHash: "tx",
+    transactionIndex: "0x0",
+    logIndex: "0x0",
+    address: `0x${"1".repeat(40)}`,
+    topics: [`0x${"1".repeat(64)}`],
+    data: "0x",
+  });
+  const nodeAt = (length: number) => {
+    const chain = chainOf("a", { chainId: 1, length });
+    return (method: string, parameters: unknown[]): Answer => {
+      if (method !== "eth_getLogs") return chain(method, parameters);
+      const { fromBlock, toBlock } = parameters[0] as { fromBlock: string; toBlock: string };
+      const numbers = Array.from({ length: Number(toBlock) - Number(fromBlock) + 1 }, (_, i) => Number(fromBlock) + i);
+      return { result: numbers.filter(number => number <= length).map(log) };
+    };
+  };
+  let faults = 1;
+  const whole = nodeAt(40);
+  const first = await nodeOf(t, (method, parameters) =>
+    method === "eth_getLogs" && faults-- > 0 ? { status: 503 } : whole(method, parameters),
+  );
+  const second = await nodeOf(t, nodeAt(10));
+  const { rpc, signal } = open(t, [first, second]);
+  const filter = { addresses: [`0x${"1".repeat(40)}`], topics: [`0x${"1".repeat(64)}`] };
+  const source = nodeSource({ rpc, filter, finality: "finalized", verify: "bloom", pollInterval: 5, signal, log: silent });
+  assert.equal((await source.logsIn(1, 40)).length, 40);
 });
