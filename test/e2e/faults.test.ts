@@ -29,18 +29,19 @@ describe("faults during traffic end in a clean audit", () => {
       await open({ redis });
       world.start("listen");
       world.start("work");
-      const traffic = world.traffic();
-      await traffic.more(40);
       for (const depth of [1, 3, 12]) {
-        const { reorgs } = await eventually(() => world.counts());
-        // A block that is gone before anybody read it is no reorg to us: again, until one was in the journal.
-        do {
-          await world.chain.rpc("anvil_reorg", [depth, []]);
-          await traffic.more(10);
-        } while ((await world.counts()).reorgs === reorgs);
-        await traffic.more(20);
+        const before = world.traffic();
+        await before.more(40);
+        await before.stop();
+        // A block that goes before anybody has read it is no reorg to us.
+        await world.caughtUp();
+        const { reorgs } = await world.counts();
+        await world.chain.rpc("anvil_reorg", [depth, []]);
+        const after = world.traffic();
+        await eventually(async () => (await world.counts()).reorgs > reorgs, { what: `a reorg of depth ${depth} is seen` });
+        await after.more(20);
+        await after.stop();
       }
-      await traffic.stop();
       await holds();
     });
 
