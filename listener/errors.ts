@@ -1,4 +1,4 @@
-import { redactUrls } from "./log.ts";
+import { redactUrls } from "./redact.ts";
 
 /**
  * The error that Sluice throws on purpose. `hint` says what to do about it and is printed beneath the message;

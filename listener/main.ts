@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { describe, SluiceError } from "./errors.ts";
-import { redactUrls } from "./log.ts";
+import { redactUrls } from "./redact.ts";
 
 const whole = (given: string) => {
   if (!/^[1-9]\d{0,5}$/.test(given)) throw new InvalidArgumentError("expected a whole number from 1 on, such as 8");

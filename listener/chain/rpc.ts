@@ -1,7 +1,8 @@
 import { Agent, type Dispatcher, request } from "undici";
 import { sleep } from "../db.ts";
 import { describe, SluiceError, WrongChainError } from "../errors.ts";
-import { createOutage, type Log, redactUrl } from "../log.ts";
+import { createOutage, type Log } from "../log.ts";
+import { redactUrl } from "../redact.ts";
 import { classifyRefusal } from "./provider-errors.ts";
 import type { Hex } from "./types.ts";
 

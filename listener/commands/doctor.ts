@@ -13,8 +13,9 @@ import { openPostgres } from "../embedded/postgres.ts";
 import { describe, SluiceError } from "../errors.ts";
 import { readOrigin } from "../journal/chains.ts";
 import { JOURNAL_MIGRATIONS } from "../journal/schema.ts";
-import { createLog, redactUrl } from "../log.ts";
+import { createLog } from "../log.ts";
 import { checkRedis } from "../queues/backend.ts";
+import { redactUrl } from "../redact.ts";
 
 export type Finding = { check: string; ok: boolean; detail: string; hint?: string };
 

@@ -1,6 +1,6 @@
 import { readDeployment } from "../chain/deployment.ts";
 import { app } from "../dapp/routes.ts";
-import { redactUrl } from "../log.ts";
+import { redactUrl } from "../redact.ts";
 import { runListener } from "./listener.ts";
 import { openProcess, withLocalNode } from "./process.ts";
 

@@ -5,7 +5,7 @@ import { openDb, SCHEMA } from "../db.ts";
 import { resetChain } from "../embedded/chain.ts";
 import { resetPostgres } from "../embedded/postgres.ts";
 import { SluiceError } from "../errors.ts";
-import { redactUrl } from "../log.ts";
+import { redactUrl } from "../redact.ts";
 
 /** Empties the local data, after asking: the embedded chain and database, or our tables in the given database. */
 export async function reset(options: { yes?: boolean }): Promise<void> {

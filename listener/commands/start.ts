@@ -10,7 +10,7 @@ import { app } from "../dapp/routes.ts";
 import { sleep } from "../db.ts";
 import { type LocalChain, startChain } from "../embedded/chain.ts";
 import { describe, SluiceError, WrongChainError } from "../errors.ts";
-import { redactUrl } from "../log.ts";
+import { redactUrl } from "../redact.ts";
 import { startWorkers } from "../worker/worker.ts";
 import { runAudit } from "./audit.ts";
 import { drain } from "./drain.ts";

@@ -3,7 +3,8 @@ import { Redis } from "ioredis";
 import pg from "pg";
 import { atMost } from "../db.ts";
 import { describe, SluiceError } from "../errors.ts";
-import { createOutage, createThrottle, type Log, redactUrl } from "../log.ts";
+import { createOutage, createThrottle, type Log } from "../log.ts";
+import { redactUrl } from "../redact.ts";
 
 /** What a job carries: the place of its row in `deliveries`. Everything else is read from there. */
 export type JobData = { chainId: number; queue: string; position: number };

@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
-import { createLog, createOutage, createThrottle, redactUrl } from "../../listener/log.ts";
+import { createLog, createOutage, createThrottle } from "../../listener/log.ts";
+import { redactUrl } from "../../listener/redact.ts";
 
 describe("log", () => {
   const folder = mkdtempSync(join(tmpdir(), "sluice-log-"));

@@ -1,7 +1,8 @@
 /** The rooms of listener/, and which of them each may import. A room may always import itself. */
-const FOUNDATION = ["errors", "config", "log", "db"];
+const FOUNDATION = ["redact", "errors", "config", "log", "db"];
 const ALLOWED: Record<string, readonly string[]> = {
-  errors: [],
+  redact: [],
+  errors: ["redact"],
   config: ["errors"],
   log: ["errors", "config"],
   db: ["errors", "config", "log"],
@@ -15,7 +16,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   embedded: FOUNDATION,
   dapp: ["app", "db", "chain", "errors", "api"],
   commands: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks", "worker", "api", "embedded", "dapp"],
-  main: ["commands", "errors", "embedded"],
+  main: ["commands", "errors", "embedded", "redact"],
 };
 
 /** `listener/chain/rpc.ts` is of the room `chain`, `listener/db.ts` of the room `db`. */

@@ -19,7 +19,7 @@ export function temporaryDirectory(t: TestContext, before: (path: string) => voi
 
 /** Waits until `holds` answers something, and answers that. Throws after ten seconds. */
 export async function until<T>(holds: () => T | undefined | false | Promise<T | undefined | false>, what: string): Promise<T> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 30_000;
   for (;;) {
     const found = await holds();
     if (found) return found;
