@@ -39,7 +39,8 @@ export async function runAudit(options: {
     const { contracts, filter } = followed(app, deployment);
     const source = nodeSource({ ...config, rpc, filter, finality: finalityOf(config.finality, identity), signal, log });
     const report = await auditJournal({ db, rpc, source, app, chainId: identity.chainId, contracts });
-    if (report.ok) await db.query("update checkpoint set audited_to = least($2, tip_number) where chain_id = $1", [report.chainId, report.to]);
+    if (report.ok)
+      await db.query("update checkpoint set audited_to = least($2, tip_number) where chain_id = $1", [report.chainId, report.to]);
     return report;
   } finally {
     rpc.close();

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { CompiledRoute, JournalEvent } from "../app.ts";
-import type { Tx } from "../db.ts";
+import { cleanText, type Tx } from "../db.ts";
+import { describe } from "../errors.ts";
 
 export type Operation = "apply" | "revert" | "run";
 
@@ -20,25 +21,35 @@ export function planDeliveries(routes: readonly CompiledRoute[], routed: readonl
   const drafts: Draft[] = [];
   for (const route of routes) {
     let open: Draft | undefined;
-    for (const { event, error } of routed) {
+    for (const { event, error: undecodable } of routed) {
       if (!route.events.has(event.event)) continue;
-      if (error !== undefined) {
-        // Nothing of it was ever applied, so there is nothing to revert.
-        if (operation !== "revert") drafts.push({ queue: route.queue, operation, events: [event.position], key: null, error });
+      const { key, error } = undecodable === undefined ? keyOf(route, event) : { key: null, error: undecodable };
+      // Of what goes straight to the dead letters nothing was ever applied, so there is nothing to revert.
+      if (error !== null && operation === "revert") continue;
+      const fits = open && error === null && open.events.length < route.batch && Math.abs(event.position - open.events[0]!) < MAX_SPREAD;
+      if (fits) {
+        open!.events.push(event.position);
         continue;
       }
-      const fits = open && open.events.length < route.batch && Math.abs(event.position - open.events[0]!) < MAX_SPREAD;
-      if (fits) open!.events.push(event.position);
-      else drafts.push((open = { queue: route.queue, operation, events: [event.position], key: keyOf(route, event), error: null }));
+      const draft = { queue: route.queue, operation, events: [event.position], key, error };
+      drafts.push(draft);
+      if (error === null) open = draft;
     }
   }
   return drafts;
 }
 
-/** An index holds no long keys, and an event's text has no limit: of a long key its hash does as well. */
-function keyOf(route: CompiledRoute, event: JournalEvent): string | null {
-  const key = route.orderBy?.(event) ?? null;
-  return key !== null && key.length > MAX_KEY ? createHash("sha256").update(key).digest("hex") : key;
+/**
+ * The key that a delivery is ordered by. An index holds no long keys, and an event's text has no limit: of a long key its
+ * hash does as well. A route whose `orderBy` throws gets a dead letter: one event must not hold the chain.
+ */
+function keyOf(route: CompiledRoute, event: JournalEvent): { key: string | null; error: string | null } {
+  try {
+    const key = route.orderBy?.(event) ?? null;
+    return { key: key !== null && key.length > MAX_KEY ? createHash("sha256").update(key).digest("hex") : key, error: null };
+  } catch (error) {
+    return { key: null, error: cleanText(`orderBy of queue ${route.queue}: ${describe(error)}`) };
+  }
 }
 
 /** Gives each draft the next place in its queue and stores it. Locks the queues' rows, in order, until the end of `tx`. */

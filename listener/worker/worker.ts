@@ -192,7 +192,8 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
           "update deliveries set state = $4, events = $5, done_at = clock_timestamp() where chain_id = $1 and queue = $2 and position = $3",
           [chainId, queue, position, state, events],
         );
-      if (row.events.length > 1 && row.attempts >= Math.min(ATTEMPTS_AS_BATCH, route.attempts)) {
+      // Reverts stay where they are: at the end of the queue they would come after what replaces them.
+      if (row.operation === "apply" && row.events.length > 1 && row.attempts >= Math.min(ATTEMPTS_AS_BATCH, route.attempts)) {
         await settle("done", []);
         const drafts = row.events.map(event => ({ queue, operation: row.operation, events: [event], key: null, error: null }));
         await insertDeliveries(tx, chainId, drafts);

@@ -130,6 +130,45 @@ onBothBackends("worker", kind => {
     assert.deepEqual(await rig.sums(), {});
   });
 
+  it("never takes a revert apart: what replaces the block would come before it", async () => {
+    const projection = ledger({
+      before(operation) {
+        if (operation === "revert") throw new Error("not yet");
+      },
+    });
+    await open(meterApp(ledgerRoute(projection, { batch: 10, attempts: 4 })));
+    const chain = scriptedChain("a1")
+      .logs("a1", [added(1, 10), added(2, 5)])
+      .forkAt("", "b1")
+      .logs("b1", [added(3, 1)]);
+    await rig.record(chain.extend("a1"));
+    rig.startRelay();
+    await rig.startWorkers();
+    await rig.settled();
+    await rig.record(chain.reorg("", "a1"));
+    await rig.record(chain.extend("b1"));
+    await rig.settled();
+    assert.deepEqual(await rig.states("ledger"), ["1 apply 1,2 done", "2 revert 2,1 dead", "3 apply 3 done"]);
+  });
+
+  it("makes a dead letter of an event whose orderBy throws, and goes on", async () => {
+    const orderBy = ({ arguments: { who } }: { arguments: { who: string } }) => {
+      if (who.endsWith("2")) throw new Error("no key for this one");
+      return who;
+    };
+    await open(meterApp(ledgerRoute(ledger(), { orderBy: orderBy as never })));
+    const chain = scriptedChain("a1").logs("a1", [added(1, 10), added(2, 5), added(3, 7)]);
+    await rig.record(chain.extend("a1"));
+    rig.startRelay();
+    await rig.startWorkers();
+    await rig.settled();
+    assert.deepEqual(await rig.states("ledger"), ["1 apply 1 done", "2 apply 2 dead", "3 apply 3 done"]);
+    assert.match((await rig.deliveries())[1]!.last_error!, /orderBy of queue ledger: no key for this one/);
+    await rig.record(chain.reorg("", "a1"));
+    await rig.settled();
+    assert.deepEqual(await rig.sums(), {});
+  });
+
   it("gives up at the last attempt, and says why in the dead letter", async () => {
     const settled: unknown[] = [];
     const projection = ledger({
