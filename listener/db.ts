@@ -24,7 +24,7 @@ const types: pg.CustomTypesConfig = {
   }) as typeof pg.types.getTypeParser,
 };
 
-/** A pool on `url` whose connections see our schema first. An idle connection that breaks is replaced without a word. */
+/** A pool on `url` whose connections see our schema first. A connection that breaks is replaced without a word. */
 export function openDb(url: string, options: { max?: number; name?: string } = {}): Db {
   const pool = new pg.Pool({
     connectionString: url,
@@ -35,8 +35,17 @@ export function openDb(url: string, options: { max?: number; name?: string } = {
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
   });
-  pool.on("error", () => {});
+  keepAlive(pool);
   return pool;
+}
+
+/**
+ * The loss of a connection, idle or in use, must not end the process, which is what Node does with an `error` that nobody
+ * listens to. The statement under way reports it anyway, and the pool opens another connection.
+ */
+export function keepAlive(pool: pg.Pool): void {
+  pool.on("error", () => {});
+  pool.on("connect", client => void client.on("error", () => {}));
 }
 
 /**
@@ -46,9 +55,6 @@ export function openDb(url: string, options: { max?: number; name?: string } = {
  */
 export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>, isolation = "read committed"): Promise<T> {
   const tx = await db.connect();
-  // Without a listener the loss of this connection would end the process; the statement under way reports it anyway.
-  const ignore = () => {};
-  tx.on("error", ignore);
   let broken: Error | undefined;
   try {
     await tx.query(`begin isolation level ${isolation}`);
@@ -61,7 +67,6 @@ export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>, isola
     });
     throw error;
   } finally {
-    tx.off("error", ignore);
     tx.release(broken);
   }
 }
@@ -89,25 +94,31 @@ export function isDbOutage(error: unknown): boolean {
   return TRANSIENT_CODES.has(code) || TRANSIENT_STATES.test(code) || TRANSIENT_TEXT.test(error.message);
 }
 
-/** Waits until Postgres answers; says so once. Rejects at once where the server answers and refuses us. */
-export async function waitForDb(db: Db, log: Log, signal: AbortSignal): Promise<void> {
+/** What `work` gives, which is tried again for as long as Postgres is away. An outage is said once when it begins and once when it ends. */
+export async function outlast<T>(work: () => Promise<T>, { log, signal }: { log: Log; signal: AbortSignal }): Promise<T> {
   const outage = createOutage(log, "Postgres");
   for (let delay = 100; ; delay = Math.min(delay * 2, 3_000)) {
     signal.throwIfAborted();
     try {
-      await db.query("select 1");
-      return outage.ends();
+      const result = await work();
+      outage.ends();
+      return result;
     } catch (error) {
-      if (!isDbOutage(error)) {
-        throw new SluiceError(`Postgres refuses us: ${describe(error)}`, {
-          hint: "check DATABASE_URL: user, password, database",
-          cause: error,
-        });
-      }
+      if (!isDbOutage(error)) throw error;
       outage.begins(describe(error));
       await sleep(delay, signal);
     }
   }
+}
+
+/** Waits until Postgres answers. Rejects at once where the server answers and refuses us. */
+export async function waitForDb(db: Db, log: Log, signal: AbortSignal): Promise<void> {
+  const ask = () =>
+    db.query("select 1").catch(cause => {
+      if (isDbOutage(cause)) throw cause;
+      throw new SluiceError("Postgres refuses us", { hint: "check DATABASE_URL: user, password, database", cause });
+    });
+  await outlast(ask, { log, signal });
 }
 
 /** Resolves after `ms`, or at once when `signal` aborts; never rejects. */

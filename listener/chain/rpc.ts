@@ -106,7 +106,9 @@ export function openRpc(
     const first = (await ask("eth_getBlockByNumber", ["0x0", false])) as { hash: Hex } | null;
     if (id === chainId && (first?.hash ?? genesis) === genesis) return;
     const found = id === chainId ? `a chain ${id} with genesis block ${first?.hash}, not ${genesis}` : `chain ${id}, not ${chainId}`;
-    throw new WrongChainError(`${redactUrl(endpoint.url)} is on ${found}`, { hint: "every URL of RPC_URL must stand for the same chain" });
+    throw new WrongChainError(`${redactUrl(endpoint.url)} is on ${found}`, {
+      hint: "every URL of RPC_URL must stand for the chain that the data came from; a local chain that was restarted is another one: deploy again and run `npm run reset`",
+    });
   }
 
   async function nextEndpoint(): Promise<Endpoint> {

@@ -9,7 +9,7 @@ import { openRpc, RpcError } from "../chain/rpc.ts";
 import { nodeSource } from "../chain/source.ts";
 import type { ChainSource, Log, LogFilter } from "../chain/types.ts";
 import type { Config, Finality } from "../config.ts";
-import { type Db, isDbOutage, sleep, waitForDb } from "../db.ts";
+import { type Db, isDbOutage, outlast, sleep, waitForDb } from "../db.ts";
 import { describe, LeaseLostError } from "../errors.ts";
 import { catchUp } from "../journal/catch-up.ts";
 import { enterChain, readOrigin } from "../journal/chains.ts";
@@ -63,7 +63,7 @@ export async function runListener(options: ListenerOptions): Promise<void> {
   try {
     const identity = await readIdentity(rpc);
     await checkDeployment(rpc, identity, deployment);
-    await enterChain(db, rpc, identity, deployment);
+    await outlast(() => enterChain(db, rpc, identity, deployment), { log, signal });
     while (!signal.aborted) {
       try {
         await waitForDb(db, log, signal);

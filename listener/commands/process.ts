@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { type Config, loadEnvironment, readConfig } from "../config.ts";
 import { app } from "../dapp/routes.ts";
-import { type Db, migrate, openDb, waitForDb } from "../db.ts";
+import { type Db, migrate, openDb, outlast, waitForDb } from "../db.ts";
 import { openPostgres } from "../embedded/postgres.ts";
 import { JOURNAL_MIGRATIONS } from "../journal/schema.ts";
 import { createLog, type Log } from "../log.ts";
@@ -54,11 +54,12 @@ export function openProcess(command: string, options: { logFile?: string } = {})
       const db = openDb(url, { name: `sluice-${command}`, ...(max ? { max } : {}) });
       stack.defer(() => db.end());
       await waitForDb(db, log, stopping.signal);
-      await migrate(db, MIGRATIONS);
+      await outlast(() => migrate(db, MIGRATIONS), { log, signal: stopping.signal });
       return { db, url, embedded: !config.databaseUrl };
     },
     async openQueues(databaseUrl) {
-      const backend = await openBackend({ redisUrl: config.redisUrl, databaseUrl, log });
+      const open = () => openBackend({ redisUrl: config.redisUrl, databaseUrl, log });
+      const backend = await outlast(open, { log, signal: stopping.signal });
       stack.defer(() => backend.close());
       return backend;
     },

@@ -1,7 +1,7 @@
 import { createPostgresBackend, type Job, Queue, type QueueOptions, runMigrations, Worker, type WorkerOptions } from "bullmq";
 import { Redis } from "ioredis";
 import pg from "pg";
-import { atMost } from "../db.ts";
+import { atMost, keepAlive } from "../db.ts";
 import { describe, SluiceError } from "../errors.ts";
 import { createOutage, createThrottle, type Log } from "../log.ts";
 import { redactUrl } from "../redact.ts";
@@ -86,14 +86,16 @@ async function openPostgres(url: string, log: Log): Promise<QueueBackend> {
     keepAlive: true,
   });
   pool.setMaxListeners(0);
+  keepAlive(pool);
   const outage = createOutage(log, "BullMQ's Postgres");
   pool.on("error", error => outage.begins(describe(error)));
   pool.on("connect", () => outage.ends());
-  const client = await pool.connect();
   try {
-    await runMigrations(client, "bullmq");
-  } finally {
-    client.release();
+    const client = await pool.connect();
+    await runMigrations(client, "bullmq").finally(() => client.release());
+  } catch (error) {
+    await pool.end();
+    throw error;
   }
   return createBackend("postgres", { connection: pool }, log, () => pool.end());
 }
@@ -125,8 +127,8 @@ function createBackend(
     openWorker(chainId, queue, run, options) {
       const settings = {
         ...shared,
-        lockDuration: 30_000,
-        stalledInterval: 5_000,
+        lockDuration: 6_000,
+        stalledInterval: 2_000,
         maxStalledCount: 1_000_000,
         runRetryDelay: 1_000,
         ...JOB_DEFAULTS,

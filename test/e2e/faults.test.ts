@@ -63,7 +63,7 @@ describe("faults during traffic end in a clean audit", () => {
   }
 
   it("snapshots that are reverted, on a Hardhat node", { skip: skipOn(true) }, async () => {
-    await open({ redis: true, node: startHardhat });
+    await open({ redis: true, node: () => startHardhat() });
     world.start("listen");
     world.start("work");
     for (const depth of [1, 3, 12]) {

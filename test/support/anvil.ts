@@ -8,7 +8,7 @@ const program = "node_modules/.bin/anvil";
 /** Why tests on anvil are skipped, or false: its package exists for a few platforms only. */
 export const noAnvil = existsSync(program) ? false : "anvil is not installed (@foundry-rs/anvil)";
 
-export type LocalNode = { url: string; rpc: RpcCall; close(): Promise<void> };
+export type LocalNode = { url: string; rpc: RpcCall; signal(signal: NodeJS.Signals): void; close(): Promise<void> };
 export type RpcCall = <T = unknown>(method: string, params?: unknown[]) => Promise<T>;
 
 /** A function that calls a node, and throws what it answers as an error. */
@@ -31,7 +31,7 @@ async function startNode(command: string, args: string[], port: number): Promise
     timeout: 30_000,
     what: () => `${command} answers; it said: ${node.stdout()}${node.stderr()}`,
   });
-  return { url, rpc, close: async () => void (await node.end("SIGKILL")) };
+  return { url, rpc, signal: signal => void node.child.kill(signal), close: async () => void (await node.end("SIGKILL")) };
 }
 
 /** An anvil on a free port of loopback. */
@@ -41,8 +41,8 @@ export async function startAnvil(args: string[] = [], port?: number): Promise<Lo
 }
 
 /** A Hardhat node in a process of its own. */
-export async function startHardhat(): Promise<LocalNode> {
-  const port = await freePort();
+export async function startHardhat(port?: number): Promise<LocalNode> {
+  port ??= await freePort();
   return startNode(
     process.execPath,
     ["node_modules/hardhat/dist/src/cli.js", "node", "--hostname", "127.0.0.1", "--port", String(port)],

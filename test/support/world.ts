@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { JsonRpcProvider } from "ethers";
+import type { Db } from "../../listener/db.ts";
 import { deployToken } from "../../scripts/support/deploy-token.ts";
 import { writeDeployment } from "../../scripts/support/deployment.ts";
 import { type LocalNode, startAnvil } from "./anvil.ts";
@@ -11,16 +12,21 @@ import { type Running, sluice } from "./processes.ts";
 import { type RedisServer, startRedisServer } from "./redis-server.ts";
 import { token } from "./token.ts";
 
-export type WorldOptions = { redis: boolean; node?: () => Promise<LocalNode> };
+export type WorldOptions = {
+  redis: boolean;
+  node?: () => Promise<LocalNode>;
+  /** A database of this world's own, where the suite's server must not be touched. */
+  database?: () => Promise<{ url: string; db: Db; close(): Promise<void> }>;
+};
 
 /** A chain with the token on it, a database, perhaps a Redis, and the processes that a test starts between them. */
-export async function openWorld({ redis, node = startAnvil }: WorldOptions) {
+export async function openWorld({ redis, node = startAnvil, database = () => openTestDatabase([]) }: WorldOptions) {
   const closing: (() => Promise<unknown>)[] = [];
   const folder = mkdtempSync(join(tmpdir(), "sluice-e2e-"));
   closing.push(async () => rmSync(folder, { recursive: true, force: true }));
   const chain = await node();
   closing.push(() => chain.close());
-  const base = await openTestDatabase([]);
+  const base = await database();
   closing.push(() => base.close());
   let server: RedisServer | undefined;
   if (redis) {
@@ -122,6 +128,7 @@ export async function openWorld({ redis, node = startAnvil }: WorldOptions) {
       one<{ events: number; reorgs: number; dead: number }>(
         "select events, reorgs, (select count(*) from sluice.deliveries where state = 'dead') as dead from sluice.checkpoint",
       ),
+    leader: () => one<{ epoch: number; until: Date }>("select epoch, lease_until as until from sluice.checkpoint"),
     /** What `audit` says of it. */
     async audit(): Promise<{ ok: boolean; checked: Record<string, number>; failures: unknown[] }> {
       const audit = world.start("audit --json");
