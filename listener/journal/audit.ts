@@ -244,9 +244,10 @@ function expectedCoverage(row: Coverage, route: CompiledRoute): { holds: boolean
     return { holds: row.forward === forward, expected: `${forward}` };
   }
   if (row.live) return { holds: row.forward === 1 && row.backward === 0, expected: "1 and 0 back" };
-  const backward = row.undecodable ? 0 : 1;
-  const holds = row.forward <= 1 && (row.backward === backward || (row.forward === 0 && row.backward === 0));
-  return { holds, expected: `0 or 1 and ${backward} back` };
+  // What could not be decoded was applied only if a retry found its ABI right by then.
+  const backward = row.undecodable ? row.backward <= 1 : row.backward === 1;
+  const holds = row.forward <= 1 && (backward || (row.forward === 0 && row.backward === 0));
+  return { holds, expected: `0 or 1 and ${row.undecodable ? "0 or 1" : "1"} back` };
 }
 
 /**

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import type { CompiledRoute, JournalEvent } from "../app.ts";
+import type { App, CompiledRoute, JournalEvent } from "../app.ts";
 import { cleanText, type Tx } from "../db.ts";
 import { describe } from "../errors.ts";
+import { type EventRow, toJournalEvent } from "./events.ts";
 
 export type Operation = "apply" | "revert" | "run";
 
@@ -11,10 +12,28 @@ export type Routed = { event: JournalEvent; error: string | undefined };
 /** A delivery before it has its place in the queue. */
 export type Draft = { queue: string; operation: Operation; events: number[]; key: string | null; error: string | null };
 
+/** A delivery with its place in the queue. */
+export type Placed = Draft & { position: number };
+
 /** How far apart the events of one delivery may lie: it bounds the search for an event's deliveries. */
 export const MAX_SPREAD = 10_000;
 
 const MAX_KEY = 200;
+
+/**
+ * Rows of the journal on their way into deliveries. A log that could not be decoded when it came is tried again: its ABI
+ * may be right by now, and what a retry applied must be taken back by a reorg, and made again by a rebuild.
+ */
+export function toRouted(app: App, rows: readonly EventRow[]): Routed[] {
+  return rows.map(row => {
+    try {
+      return { event: toJournalEvent(app, row), error: undefined };
+    } catch (error) {
+      if (row.error === null) throw error;
+      return { event: { position: row.position, event: `${row.contract}.${row.name}` } as JournalEvent, error: row.error };
+    }
+  });
+}
 
 /** The deliveries that take these events, in the given order, to every route that wants them. Pure. */
 export function planDeliveries(routes: readonly CompiledRoute[], routed: readonly Routed[], operation: Operation): Draft[] {
@@ -66,11 +85,17 @@ export async function insertDeliveries(tx: Tx, chainId: number, drafts: readonly
     [chainId, names, names.map(name => counts.get(name))],
   );
   const next = new Map(rows.map(({ queue, created }) => [queue, created - counts.get(queue)! + 1]));
-  const positions = drafts.map(({ queue }) => {
-    const position = next.get(queue)!;
-    next.set(queue, position + 1);
-    return position;
+  const placed = drafts.map(draft => {
+    const position = next.get(draft.queue)!;
+    next.set(draft.queue, position + 1);
+    return { ...draft, position };
   });
+  await storeDeliveries(tx, chainId, placed);
+}
+
+/** Stores deliveries in places that are theirs already. */
+export async function storeDeliveries(tx: Tx, chainId: number, drafts: readonly Placed[]): Promise<void> {
+  if (drafts.length === 0) return;
   await tx.query(
     `insert into deliveries (chain_id, queue, position, operation, events, first_event, last_event, key, state, last_error)
      select $1, queue, position, operation, events::bigint[], first_event, last_event, key,
@@ -80,7 +105,7 @@ export async function insertDeliveries(tx: Tx, chainId: number, drafts: readonly
     [
       chainId,
       drafts.map(d => d.queue),
-      positions,
+      drafts.map(d => d.position),
       drafts.map(d => d.operation),
       drafts.map(d => `{${d.events.join(",")}}`),
       drafts.map(d => Math.min(d.events[0]!, d.events.at(-1)!)),

@@ -3,8 +3,10 @@ import { type ContractAt, createDecoder } from "../chain/events.ts";
 import type { BlockRef, ChainUpdate, Checkpoint, Header, Hex, Log } from "../chain/types.ts";
 import { type Db, type Tx, transaction } from "../db.ts";
 import { LeaseLostError } from "../errors.ts";
-import { insertDeliveries, MAX_SPREAD, type Operation, planDeliveries, type Routed } from "./deliveries.ts";
-import { EVENT_COLUMNS, type EventRow, insertEvents, type NewEvent, newJournalEvent, toJournalEvent } from "./events.ts";
+import { insertDeliveries, type Operation, planDeliveries, type Routed, toRouted } from "./deliveries.ts";
+import { EVENT_COLUMNS, type EventRow, insertEvents, type NewEvent, newJournalEvent } from "./events.ts";
+import { planMissing } from "./missing.ts";
+import { lockQueue } from "./queue-lock.ts";
 
 export type JournalOptions = { db: Db; chainId: number; epoch: number; app: App; contracts: readonly ContractAt[] };
 
@@ -82,7 +84,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
        select * from orphaned order by position desc`,
       [chainId, above],
     );
-    return { update, events: [], orphaned: rows, deliveries: await deliver(tx, headRoutes, toRouted(rows), "revert") };
+    return { update, events: [], orphaned: rows, deliveries: await deliver(tx, headRoutes, toRouted(app, rows), "revert") };
   }
 
   async function finalize(tx: Tx, update: Extract<ChainUpdate, { type: "finalize" }>): Promise<Recorded> {
@@ -104,17 +106,8 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
        order by position`,
       [chainId, before[0]?.finalized_number ?? -1, update.block.number, finalEvents],
     );
-    return { update, events: [], orphaned: [], deliveries: await deliver(tx, finalRoutes, toRouted(rows), "run") };
+    return { update, events: [], orphaned: [], deliveries: await deliver(tx, finalRoutes, toRouted(app, rows), "run") };
   }
-
-  const toRouted = (rows: readonly EventRow[]): Routed[] =>
-    rows.map(row => ({
-      event:
-        row.error === null
-          ? toJournalEvent(app, row)
-          : ({ position: row.position, event: `${row.contract}.${row.name}` } as Routed["event"]),
-      error: row.error ?? undefined,
-    }));
 
   /**
    * Delivers to a queue what its route gained and no delivery of it covers, some at a time: events that left the route and
@@ -128,22 +121,13 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     const had = new Set(queues[0]?.events);
     const gained = [...route.events].filter(name => !had.has(name));
     if (gained.length === 0 && had.size === route.events.size) return;
-    for (let after = 0, total = 1; gained.length > 0 && after < total; after += FILLED_AT_ONCE) {
-      await transaction(db, async tx => {
-        total = await holdTip(tx);
-        // A scalar subquery is answered event by event out of the index, whatever the planner knows of a table just filled.
-        const { rows } = await tx.query<EventRow>(
-          `select ${EVENT_COLUMNS} from events e
-           where chain_id = $1 and position > $2 and position <= $3 and live and contract || '.' || name = any($4)
-             and ($5 or block_number <= (select finalized_number from checkpoint where chain_id = $1))
-             and (select true from deliveries d
-               where d.chain_id = $1 and d.queue = $6 and d.operation <> 'revert'
-                 and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events)
-               order by d.last_event limit 1) is null
-           order by position`,
-          [chainId, after, after + FILLED_AT_ONCE, gained, route.follows === "head", route.queue],
-        );
-        await deliver(tx, [route], toRouted(rows), route.follows === "head" ? "apply" : "run");
+    for (let after: number | undefined = 0; after !== undefined && gained.length > 0; ) {
+      after = await transaction(db, async tx => {
+        await lockQueue(tx, chainId, route.queue);
+        await holdTip(tx);
+        const { drafts, last } = await planMissing(tx, { app, chainId, route, names: gained, after: after! });
+        await insertDeliveries(tx, chainId, drafts);
+        return last;
       });
     }
     await transaction(db, async tx => {
@@ -218,9 +202,6 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     },
   };
 }
-
-/** Positions that are looked at in one transaction while a queue is filled. */
-const FILLED_AT_ONCE = 5_000;
 
 /**
  * Keeps the headers that are linked to the new tip. Below a backfilled range there is a gap, and what lies below a gap is
