@@ -12,10 +12,15 @@ const duration = (given: string) => {
   if (!match) throw new InvalidArgumentError("expected a time such as 20s, 500ms or 5m");
   return Number(match[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match[2] as "ms"];
 };
+const number = (given: string) => {
+  if (!/^\d{1,15}$/.test(given)) throw new InvalidArgumentError("expected a whole number");
+  return Number(given);
+};
 const words = (given: string) => given.split(",").map(word => word.trim());
 
 const program = new Command("sluice")
   .description("Contract events in, BullMQ jobs out: exactly once in effect, through reorgs, crashes and bad nodes.")
+  .enablePositionalOptions()
   .showHelpAfterError("(run with --help for what it takes)")
   .addHelpText("after", "\nSettings come from the environment or a file .env; see the README.");
 
@@ -55,6 +60,24 @@ program
   .description("compare journal and projections with the chain; exit 1 where they differ")
   .option("--json", "print JSON")
   .action(async options => (await import("./commands/audit.ts")).audit(options));
+const deadLetters = program
+  .command("dead-letters")
+  .description("list what was given up, with the reason; `dead-letters retry` tries again")
+  .option("--queue <name>", "only those of this queue")
+  .option("--event <event>", "only those that cover an event of this name, or with this id")
+  .option("--limit <n>", "as many at most", whole, 50)
+  .option("--json", "print JSON: the whole reason with its stack, and the raw log of what could not be decoded")
+  .action(async options => (await import("./commands/dead-letters.ts")).deadLetters(options));
+deadLetters
+  .command("retry")
+  .description("put dead letters back into their queues, with all attempts before them; only what is live is applied")
+  .option("--queue <name>", "those of this queue")
+  .option("--position <n>", "the one at this place of the queue", number)
+  .option("--event <event>", "those that cover an event of this name, or with this id")
+  .option("--all", "all of them")
+  .option("--dry-run", "only say which")
+  .option("--json", "print JSON")
+  .action(async options => (await import("./commands/dead-letters.ts")).retry(options));
 program
   .command("doctor")
   .description("check the machine and the configuration, and say what to do")

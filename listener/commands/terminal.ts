@@ -88,11 +88,15 @@ export function openTerminal(out: NodeJS.WriteStream): Terminal {
   };
 }
 
-/** A value on one line and of bounded length. It came from the chain: whatever would steer the terminal is taken out. */
+/** Text from outside without whatever would steer the terminal. */
+export const printable = (text: string) =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control and direction marks are what is removed here
+  stripVTControlCharacters(text).replaceAll(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "·");
+
+/** A value on one line and of bounded length. It came from the chain. */
 function shorten(value: unknown): string {
   const text = typeof value === "object" ? JSON.stringify(value, (_, v) => (typeof v === "bigint" ? v.toString() : v)) : String(value);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control and direction marks are what is removed here
-  const clean = stripVTControlCharacters(text).replaceAll(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "·");
+  const clean = printable(text);
   if (/^0x[0-9a-f]{40,}$/.test(clean)) return `${clean.slice(0, 8)}…${clean.slice(-4)}`;
   return clean.length > MAX_VALUE ? `${clean.slice(0, MAX_VALUE)}…` : clean;
 }

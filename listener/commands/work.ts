@@ -1,18 +1,13 @@
 import { once } from "node:events";
 import { readDeployment } from "../chain/deployment.ts";
 import { app } from "../dapp/routes.ts";
-import { SluiceError } from "../errors.ts";
 import { startWorkers } from "../worker/worker.ts";
 import { openProcess } from "./process.ts";
+import { checkQueues } from "./queue-names.ts";
 
 /** Runs workers on all queues, or on those named. */
 export async function work(options: { queues?: string[]; concurrency?: number }): Promise<void> {
-  const unknown = options.queues?.filter(queue => !app.routes.some(route => route.queue === queue)) ?? [];
-  if (unknown.length > 0) {
-    throw new SluiceError(`there is no queue ${unknown.join(", ")}`, {
-      hint: `the queues are ${app.routes.map(route => route.queue).join(", ")}`,
-    });
-  }
+  checkQueues(app, options.queues ?? []);
   await using process = openProcess("work");
   const { config, log, signal } = process;
   const { chainId } = readDeployment(config.deployment);

@@ -9,7 +9,10 @@ import { openTestDatabase, type TestDatabase } from "./database.ts";
 import { SCRIPTED_ADDRESS } from "./scripted-chain.ts";
 import { stubRpc } from "./stub-rpc.ts";
 
-const contractsOf = (app: App): ContractAt[] => [{ name: "Meter", decoders: app.contracts.get("Meter")!, address: SCRIPTED_ADDRESS }];
+/** Where the application's one contract is. */
+export const contractsOf = (app: App): ContractAt[] => [
+  { name: "Meter", decoders: app.contracts.get("Meter")!, address: SCRIPTED_ADDRESS },
+];
 
 /** A journal on a database of its own, for a chain that nobody else has. */
 export async function openTestJournal(app: App) {

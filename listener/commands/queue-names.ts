@@ -1,0 +1,11 @@
+import type { App } from "../app.ts";
+import { SluiceError } from "../errors.ts";
+
+/** @throws SluiceError that names those queues which the application does not have */
+export function checkQueues(app: App, queues: readonly string[]): void {
+  const unknown = queues.filter(queue => !app.routes.some(route => route.queue === queue));
+  if (unknown.length === 0) return;
+  throw new SluiceError(`there is no queue ${unknown.join(", ")}`, {
+    hint: `the queues are ${app.routes.map(route => route.queue).join(", ")}`,
+  });
+}
