@@ -79,6 +79,17 @@ deadLetters
   .option("--json", "print JSON")
   .action(async options => (await import("./commands/dead-letters.ts")).retry(options));
 program
+  .command("replay")
+  .description("run events again through a queue: a projection takes back and applies, a task runs once more under the same key")
+  .requiredOption("--queue <names>", "through these queues, separated by commas, or `all`", words)
+  .option("--from-block <n>", "only events of this block and later ones", number)
+  .option("--to-block <n>", "only events of this block and earlier ones", number)
+  .option("--event <event>", "only events of this name, or the one with this id")
+  .option("--dry-run", "only say how many")
+  .option("--json", "print JSON")
+  .addHelpText("after", "\nWhat is still under way is left alone, and so are dead letters: see `dead-letters retry`.")
+  .action(async options => (await import("./commands/replay.ts")).replay(options));
+program
   .command("doctor")
   .description("check the machine and the configuration, and say what to do")
   .option("--json", "print JSON")

@@ -7,7 +7,7 @@ import { time } from "./schemas.ts";
 const deadLetter = z.object({
   queue: z.string(),
   position: z.int().describe("its place in the queue"),
-  operation: z.enum(["apply", "revert", "run"]),
+  operation: z.enum(["apply", "revert", "run", "replay"]),
   events: z.array(z.string()).describe("the ids of the events that it covers"),
   attempts: z.int(),
   lastError: z.string().nullable(),

@@ -17,7 +17,7 @@ const eventIdParameter = z
 const delivery = z.object({
   queue: z.string(),
   position: z.int().describe("its place in the queue"),
-  operation: z.enum(["apply", "revert", "run"]),
+  operation: z.enum(["apply", "revert", "run", "replay"]),
   state: z.enum(["pending", "sent", "done", "dead"]),
   attempts: z.int(),
   lastError: z.string().nullable(),

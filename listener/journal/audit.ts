@@ -196,7 +196,7 @@ type Coverage = {
   open: number;
 };
 
-/** I5, I6, I11 of one queue. An event of a finality queue is due once its block is final. */
+/** I5, I6, I11 of one queue. A replay has no net effect, and an event may have any number of them. An event of a finality queue is due once its block is final. */
 async function checkDeliveries(tx: Tx, chainId: number, route: CompiledRoute, finalized: number, findings: Findings): Promise<void> {
   const { rows } = await tx.query<Coverage>(
     `with covered as (
@@ -207,11 +207,11 @@ async function checkDeliveries(tx: Tx, chainId: number, route: CompiledRoute, fi
        where chain_id = $1 and contract || '.' || name = any($3)
      )
      select coalesce(w.position, c.position) as position, w.live, w.undecodable, w.due,
-       count(*) filter (where operation <> 'revert') as forward,
+       count(*) filter (where operation in ('apply', 'run')) as forward,
        count(*) filter (where operation = 'revert') as backward,
-       count(*) filter (where operation <> 'revert' and state = 'done') as forward_done,
+       count(*) filter (where operation in ('apply', 'run') and state = 'done') as forward_done,
        count(*) filter (where operation = 'revert' and state = 'done') as backward_done,
-       count(*) filter (where state in ('pending', 'sent')) as open
+       count(*) filter (where operation <> 'replay' and state in ('pending', 'sent')) as open
      from wanted w full join covered c on c.position = w.position
      group by 1, 2, 3, 4`,
     [chainId, route.queue, [...route.events], route.follows === "head", finalized],

@@ -4,7 +4,8 @@ import { cleanText, type Tx } from "../db.ts";
 import { describe } from "../errors.ts";
 import { type EventRow, toJournalEvent } from "./events.ts";
 
-export type Operation = "apply" | "revert" | "run";
+/** `replay` makes an effect again that is there already: its net effect is none, so it counts beside the others. */
+export type Operation = "apply" | "revert" | "run" | "replay";
 
 /** An event on its way into deliveries. One that could not be decoded goes straight to the dead letters, with its reason. */
 export type Routed = { event: JournalEvent; error: string | undefined };

@@ -117,4 +117,15 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       create index events_undecodable on events (chain_id, position) where error is not null;
     `,
   },
+  {
+    name: "journal-3",
+    sql: `
+      -- replay: what is applied is taken back and applied again in one transaction, or what ran runs once more.
+      alter table deliveries drop constraint deliveries_operation_check;
+      alter table deliveries add constraint deliveries_operation_check check (operation in ('apply', 'revert', 'run', 'replay'));
+
+      -- removed: how many of the positions given out have no delivery any more, or never had one. See the rebuild.
+      alter table queues add column removed bigint not null default 0;
+    `,
+  },
 ];

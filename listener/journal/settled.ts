@@ -21,7 +21,7 @@ export async function settledUpTo(sql: Sql, chainId: number, queues: readonly st
 }
 
 /**
- * The lowest block with an event of an open delivery.
+ * The lowest block with an event of an open delivery. A replay makes again what is there, in one step: it opens nothing.
  *
  * Live events have positions in the order of the chain, so for applies the first live event from the lowest open position
  * on is as low as any. Reverts cover events that are live no more, in no such order: each is looked at, and they are few.
@@ -30,6 +30,7 @@ async function firstOpenBlock(sql: Sql, chainId: number, queues: readonly string
   const { rows } = await sql.query<{ block: number | null }>(
     `with open as materialized (
        select operation, first_event from deliveries where chain_id = $1 and queue = any($2) and state in ('pending', 'sent')
+         and operation <> 'replay'
      ), lowest as (
        select min(first_event) as position from open where operation <> 'revert'
      )

@@ -69,7 +69,7 @@ export async function readStatus(sql: Sql, chainId: number, queues: readonly str
 export async function countDeliveries(sql: Sql, chainId: number, queues: readonly string[] = []): Promise<Record<string, QueueCounts>> {
   const { rows } = await sql.query<QueueCounts & { queue: string }>(
     `select q.queue, coalesce(o.pending, 0) as pending, coalesce(o.in_flight, 0) as "inFlight", coalesce(d.failed, 0) as failed,
-       q.created - coalesce(o.pending, 0) - coalesce(o.in_flight, 0) - coalesce(d.failed, 0) as done
+       q.created - q.removed - coalesce(o.pending, 0) - coalesce(o.in_flight, 0) - coalesce(d.failed, 0) as done
      from queues q
      left join (
        select queue, count(*) filter (where state = 'pending') as pending, count(*) filter (where state = 'sent') as in_flight

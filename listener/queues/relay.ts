@@ -99,7 +99,8 @@ async function relayQueue(route: CompiledRoute, options: RelayOptions, onWake: (
  * Marks the next deliveries as sent and gives them. Never more than `window` in flight, never past a barrier:
  *
  * - without order, only deliveries before the first open one of another operation: reverts wait until every earlier apply
- *   is settled, later applies until the reverts are;
+ *   is settled, later applies until the reverts are, and the same with replays.
+ *   What a task runs, or runs again, waits for nothing;
  * - with order per key, only the first delivery of a key that is not done. A dead letter parks its key, except for
  *   reverts: what is parked was never applied, and reverting it does nothing.
  */
@@ -117,8 +118,11 @@ const CLAIM = `
   with open as materialized (
     select position, operation, state from deliveries
     where chain_id = $1 and queue = $2 and state in ('pending', 'sent') order by position limit $3
+  ), first as (
+    select operation from open order by position limit 1
   ), barrier as (
-    select min(position) as position from open where operation <> (select operation from open order by position limit 1)
+    select min(o.position) as position from open o, first f
+    where o.operation <> f.operation and o.operation <> 'run' and f.operation <> 'run'
   ), next as (
     select o.position from open o, barrier b where o.state = 'pending' and (b.position is null or o.position < b.position)
   ) ${MARK_SENT}`;

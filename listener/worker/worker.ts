@@ -122,19 +122,31 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
       if (applied.length > 0) await projection!.revert(tx, toEvents(applied));
       return row;
     }
-    // What a reorg took before it was applied is not applied, and the row no longer claims it: see `appliedAmong`.
+    // What a reorg took before its turn came is not applied, and the row no longer claims it: see `appliedAmong`.
     const live = rows.filter(event => event.live);
-    if (live.length < row.events.length) {
-      const positions = live.map(event => event.position);
-      await tx.query("update deliveries set events = $4 where chain_id = $1 and queue = $2 and position = $3", [
-        chainId,
-        queue,
-        position,
-        positions,
-      ]);
+    if (row.operation === "apply") {
+      await keepAmong(tx, position, row, live);
+      if (live.length > 0) await projection!.apply(tx, toEvents(live));
+      return row;
     }
-    if (live.length > 0) await projection!.apply(tx, toEvents(live));
+    // A replay takes back and applies in this one transaction: nobody sees, and no crash leaves, what is in between.
+    const applied = await appliedAmong(tx, live);
+    await keepAmong(tx, position, row, applied);
+    if (applied.length > 0) {
+      await projection!.revert(tx, toEvents(applied.toReversed()));
+      await projection!.apply(tx, toEvents(applied));
+    }
     return row;
+  }
+
+  async function keepAmong(tx: Tx, position: number, row: Row, kept: readonly EventRow[]): Promise<void> {
+    if (kept.length === row.events.length) return;
+    await tx.query("update deliveries set events = $4 where chain_id = $1 and queue = $2 and position = $3", [
+      chainId,
+      queue,
+      position,
+      kept.map(event => event.position),
+    ]);
   }
 
   /** Those events that a done delivery of this queue applied. A dead letter applied nothing, so nothing of it is reverted. */
