@@ -90,6 +90,13 @@ program
   .addHelpText("after", "\nWhat is still under way is left alone, and so are dead letters: see `dead-letters retry`.")
   .action(async options => (await import("./commands/replay.ts")).replay(options));
 program
+  .command("rebuild")
+  .description("wipe one projection and run it again from the journal, without the chain, while the rest runs")
+  .argument("<projection>", "its name, such as balances")
+  .option("--dry-run", "only say what would be removed and applied")
+  .option("--json", "print JSON")
+  .action(async (projection, options) => (await import("./commands/rebuild.ts")).rebuild(projection, options));
+program
   .command("doctor")
   .description("check the machine and the configuration, and say what to do")
   .option("--json", "print JSON")

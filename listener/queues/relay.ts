@@ -1,6 +1,7 @@
 import type { CompiledRoute } from "../app.ts";
-import { type Db, isDbOutage, sleep } from "../db.ts";
+import { type Db, isDbOutage, sleep, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
+import { QUEUE_KEY } from "../journal/queue-lock.ts";
 import { createOutage, type Log } from "../log.ts";
 import type { DeliveryQueue, QueueBackend } from "./backend.ts";
 
@@ -103,11 +104,23 @@ async function relayQueue(route: CompiledRoute, options: RelayOptions, onWake: (
  *   What a task runs, or runs again, waits for nothing;
  * - with order per key, only the first delivery of a key that is not done. A dead letter parks its key, except for
  *   reverts: what is parked was never applied, and reverting it does nothing.
+ *
+ * Nothing at all while the queue is being rebuilt. The lock may come free after this statement's view of the rows was
+ * taken. Without order that does no harm, for what was removed is not there to be marked; with order a later delivery
+ * would pass by the new ones that it does not see yet, so there the lock is a statement of its own.
  */
 async function claim(db: Db, { chainId, route, window }: { chainId: number; route: CompiledRoute; window: number }): Promise<Sent[]> {
-  const { rows } = await db.query<Sent>(route.orderBy ? CLAIM_BY_KEY : CLAIM, [chainId, route.queue, window]);
-  return rows.sort((a, b) => a.position - b.position);
+  const claimed = route.orderBy
+    ? transaction(db, async tx => {
+        const { rows } = await tx.query<{ ours: boolean }>(`select ${OURS} as ours`, [chainId, route.queue]);
+        return rows[0]!.ours ? (await tx.query<Sent>(CLAIM_BY_KEY, [chainId, route.queue, window])).rows : [];
+      })
+    : db.query<Sent>(CLAIM, [chainId, route.queue, window]).then(({ rows }) => rows);
+  return (await claimed).sort((a, b) => a.position - b.position);
 }
+
+/** Shared among relays; a rebuild has it to itself. */
+const OURS = `pg_try_advisory_xact_lock_shared(${QUEUE_KEY})`;
 
 const MARK_SENT = `
   update deliveries d set state = 'sent', sends = sends + 1, sent_at = now() from next
@@ -115,9 +128,11 @@ const MARK_SENT = `
   returning d.position, d.sends, d.operation`;
 
 const CLAIM = `
-  with open as materialized (
+  with turn as materialized (
+    select ${OURS} as ours
+  ), open as materialized (
     select position, operation, state from deliveries
-    where chain_id = $1 and queue = $2 and state in ('pending', 'sent') order by position limit $3
+    where chain_id = $1 and queue = $2 and state in ('pending', 'sent') and (select ours from turn) order by position limit $3
   ), first as (
     select operation from open order by position limit 1
   ), barrier as (
