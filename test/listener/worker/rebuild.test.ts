@@ -21,7 +21,11 @@ import { scriptedChain } from "../../support/scripted-chain.ts";
 onBothBackends("rebuild", kind => {
   let rig: Rig;
   let app: App;
-  afterEach(() => rig.close());
+  const holds: (() => Promise<void>)[] = [];
+  afterEach(async () => {
+    for (const letGo of holds.splice(0)) await letGo();
+    await rig.close();
+  });
   const open = async (given: App) => {
     app = given;
     rig = await openRig(kind, app);
@@ -48,6 +52,14 @@ onBothBackends("rebuild", kind => {
   async function hold(table: string) {
     const blocker = await rig.db.connect();
     await blocker.query(`begin; lock table ${table} in share mode`);
+    let held = true;
+    const letGo = async () => {
+      if (!held) return;
+      held = false;
+      await blocker.query("commit");
+      blocker.release();
+    };
+    holds.push(letGo);
     return {
       waits: () =>
         eventually(async () => {
@@ -57,10 +69,7 @@ onBothBackends("rebuild", kind => {
           );
           return rows[0]?.pid;
         }),
-      async letGo() {
-        await blocker.query("commit");
-        blocker.release();
-      },
+      letGo,
     };
   }
 
