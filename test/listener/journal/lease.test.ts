@@ -45,7 +45,7 @@ describe("lease", () => {
 
   it("goes to one of many who ask at once, and the others wait", async () => {
     const short = new AbortController();
-    const asked = ["one", "two", "three"].map(writer => acquire(writer, 600, short.signal));
+    const asked = ["one", "two", "three"].map(writer => acquire(writer, 60_000, short.signal));
     const first = await Promise.race(asked);
     assert.equal(first.epoch, 1);
     assert.equal((await state())!.epoch, 1);
@@ -69,27 +69,18 @@ describe("lease", () => {
   });
 
   it("is not taken while the holder renews it", async () => {
-    const one = await acquire("one", 300);
-    const [before] = await rowsOf<{ until: Date }>(
-      base.db,
-      base.chainId,
-      "select lease_until as until from checkpoint where chain_id = $1",
-    );
-    const waiting = acquire("two", 300);
-    let renewals = 0;
-    for (let last = before!.until; renewals < 5; ) {
-      const [{ until }] = (await rowsOf<{ until: Date }>(
-        base.db,
-        base.chainId,
-        "select lease_until as until from checkpoint where chain_id = $1",
-      )) as [{ until: Date }];
-      if (until > last) renewals += 1;
-      last = until;
-      assert.equal((await state())!.writer, "one");
-    }
+    // Long enough that a busy machine renews it in time: this is about who gets it, not about how fast.
+    const one = await acquire("one", 6_000);
+    const waiting = acquire("two", 6_000);
+    const until = async () =>
+      (await rowsOf<{ until: Date }>(base.db, base.chainId, "select lease_until as until from checkpoint where chain_id = $1"))[0]!.until;
+    const first = await until();
+    await eventually(async () => Number(await until()) > Number(first), { timeout: 30_000 });
+    assert.equal((await state())!.writer, "one");
     assert.equal(one.lost.aborted, false);
     await one.release();
     await waiting;
+    assert.equal((await state())!.writer, "two");
   });
 
   it("tells a holder who was overtaken, and does not let it renew", async () => {
