@@ -128,6 +128,7 @@ export async function openWorld({ redis, node = startAnvil, database = () => ope
       one<{ events: number; reorgs: number; dead: number }>(
         "select events, reorgs, (select count(*) from sluice.deliveries where state = 'dead') as dead from sluice.checkpoint",
       ),
+    query: (sql: string) => base.db.query(sql),
     leader: () => one<{ epoch: number; until: Date }>("select epoch, lease_until as until from sluice.checkpoint"),
     /** What `audit` says of it. */
     async audit(): Promise<{ ok: boolean; checked: Record<string, number>; failures: unknown[] }> {
