@@ -28,12 +28,12 @@ const DEPLOY_FIRST =
 
 /**
  * Reads a deployment: the JSON file that scripts/deploy.ts writes, or the folder of an Ignition deployment
- * (`ignition/deployments/chain-31337`). Where neither is at `path`, the only Ignition deployment there is, is taken.
+ * (`ignition/deployments/chain-31337`). Where nothing is at `path`, Ignition's deployment on the local chain is taken.
  *
  * @throws SluiceError that says what is wrong with the file
  */
 export function readDeployment(path: string, ignition = "ignition/deployments"): Deployment {
-  const file = existsSync(path) ? path : soleIgnitionDeployment(ignition);
+  const file = existsSync(path) ? path : localIgnitionDeployment(ignition);
   if (!file) throw new SluiceError(`there is no deployment at ${path}`, { hint: DEPLOY_FIRST });
   const given = statSync(file).isDirectory() ? readIgnition(file) : parseJson(file);
   const result = deploymentSchema.safeParse(given);
@@ -42,7 +42,7 @@ export function readDeployment(path: string, ignition = "ignition/deployments"):
   throw new SluiceError(`the deployment ${file} is not valid:\n  ${problems.join("\n  ")}`, { hint: DEPLOY_FIRST });
 }
 
-function soleIgnitionDeployment(folder: string): string | undefined {
+function localIgnitionDeployment(folder: string): string | undefined {
   const chain = join(folder, "chain-31337");
   return existsSync(join(chain, "deployed_addresses.json")) ? chain : undefined;
 }

@@ -12,10 +12,10 @@ import { type Db, missingMigrations, openDb } from "../db.ts";
 import { openPostgres } from "../embedded/postgres.ts";
 import { describe, SluiceError } from "../errors.ts";
 import { readOrigin } from "../journal/chains.ts";
-import { JOURNAL_MIGRATIONS } from "../journal/schema.ts";
 import { createLog } from "../log.ts";
 import { checkRedis } from "../queues/backend.ts";
 import { redactUrl } from "../redact.ts";
+import { MIGRATIONS } from "./process.ts";
 
 export type Finding = { check: string; ok: boolean; detail: string; hint?: string };
 
@@ -55,7 +55,7 @@ const CHECKS: Record<string, Check> = {
     if (!db) return "no database yet";
     const { rowCount } = await db.query("select from pg_tables where schemaname = 'sluice' and tablename = 'migrations'");
     if (!rowCount) return "empty: the first command makes it";
-    const missing = await missingMigrations(db, [...JOURNAL_MIGRATIONS, ...app.migrations]);
+    const missing = await missingMigrations(db, MIGRATIONS);
     if (missing.length > 0) {
       const names = missing.map(({ name }) => name).join(", ");
       throw new SluiceError(`the schema lacks ${names}`, { hint: "restart listen, work or serve: the first of them brings it up to date" });

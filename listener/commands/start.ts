@@ -1,8 +1,8 @@
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import type { Deployment } from "../chain/deployment.ts";
-import { readDeployment } from "../chain/deployment.ts";
+import { type Deployment, readDeployment } from "../chain/deployment.ts";
 import { openRpc } from "../chain/rpc.ts";
 import type { Config } from "../config.ts";
 import { deployDemo, openDemo } from "../dapp/demo.ts";
@@ -127,13 +127,8 @@ async function deployed(config: Config, log: Process["log"], signal: AbortSignal
 }
 
 async function findDeployment(file: string, codeAt: (address: string) => Promise<string>): Promise<Deployment | undefined> {
-  let deployment: Deployment;
-  try {
-    deployment = readDeployment(file, "");
-  } catch (error) {
-    if (error instanceof SluiceError && error.message.startsWith("there is no deployment")) return undefined;
-    throw error;
-  }
+  if (!existsSync(file)) return undefined;
+  const deployment = readDeployment(file);
   for (const [name, { address }] of Object.entries(deployment.contracts)) {
     if ((await codeAt(address)) === "0x") {
       throw new WrongChainError(`${name} of ${file} is not on this chain: there is no code at ${address}`, {

@@ -30,10 +30,13 @@ export const bullName = (chainId: number, queue: string) => `sluice-${chainId}-$
 
 /** Finished jobs are of no use, the rows tell what became of them; a queue's own event stream is not read by anybody. */
 const JOB_DEFAULTS = { removeOnComplete: true, removeOnFail: true };
+const STREAM = { events: { maxLen: 100 } };
+
 /** BullMQ reports every failed command of an outage, thousands a second: each reason is logged once in this time (ms). */
 const REPORT_EVERY = 30_000;
+
+/** How long a goodbye to BullMQ, and then to its server, may take (ms). */
 const CLOSING = 800;
-const STREAM = { events: { maxLen: 100 } };
 
 /**
  * Opens the queue backend: Redis where a URL is given, otherwise the database.
