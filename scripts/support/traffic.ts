@@ -33,8 +33,12 @@ const weights = {
 
 export type TrafficKind = keyof typeof weights;
 
-/** One transaction that was tried: `hash` when the node took it, `error` when it did not or the contract refused. */
+/**
+ * One transaction that was tried, the `number`th of its traffic from 1 on: `hash` when the node took it, `error` when it did
+ * not or the contract refused.
+ */
 export interface SentTransaction {
+  number: number;
   kind: TrafficKind;
   hash?: string;
   error?: string;
@@ -202,10 +206,10 @@ async function pace(scene: Scene, random: Random, acts: Acts, options: PaceOptio
       const { kind, hash } = await acts.perform(drawn);
       report.sent++;
       report.kinds[kind] = (report.kinds[kind] ?? 0) + 1;
-      onTransaction?.({ kind, hash });
+      onTransaction?.({ number: drawn.number, kind, hash });
     } catch (error) {
       report.failed++;
-      onTransaction?.({ kind: drawn.kind, error: describeFailure(error) });
+      onTransaction?.({ number: drawn.number, kind: drawn.kind, error: describeFailure(error) });
     }
   }
 
@@ -254,12 +258,23 @@ interface Acts {
 function actsOf({ provider, chainId, address, seed, lanes }: Scene): Acts {
   const deployer = lanes[0]!;
   const domain: TypedDataDomain = { name: "Sluice", version: "1", chainId, verifyingContract: address };
-  const allowances: { owner: string; spender: Lane }[] = [];
+  const allowances: { owner: Lane; spender: Lane }[] = [];
+  const turns = new Map<Lane, Promise<unknown>>();
   let newcomers = 0;
   let mining: Promise<unknown> = Promise.resolve();
 
   const call = (lane: Lane, method: string, ...values: unknown[]) =>
     lane.send({ to: address, data: tokenInterface.encodeFunctionData(method, values) });
+
+  /** What reads a person's state and then sends does both before the next such act: on a slow node they would meet half-way. */
+  function inTurn<T>(person: Lane, act: () => Promise<T>): Promise<T> {
+    const done = (turns.get(person) ?? Promise.resolve()).then(act);
+    turns.set(
+      person,
+      done.catch(() => undefined),
+    );
+    return done;
+  }
 
   async function read<T>(method: string, ...values: unknown[]): Promise<T> {
     const data = tokenInterface.encodeFunctionData(method, values);
@@ -313,7 +328,7 @@ function actsOf({ provider, chainId, address, seed, lanes }: Scene): Acts {
       const values = { owner: from.address, spender: to.address, value: share * token, nonce, deadline };
       const { v, r, s } = Signature.from(await from.wallet.signTypedData(domain, permitTypes, values));
       const hash = await call(to, "permit", from.address, to.address, values.value, deadline, v, r, s);
-      remember({ owner: from.address, spender: to });
+      remember({ owner: from, spender: to });
       return hash;
     },
   };
@@ -335,19 +350,22 @@ function actsOf({ provider, chainId, address, seed, lanes }: Scene): Acts {
 
   async function approve({ from, to, share }: Draw): Promise<string> {
     const hash = await call(from, "approve", to.address, share * token);
-    remember({ owner: from.address, spender: to });
+    remember({ owner: from, spender: to });
     return hash;
   }
 
   async function transferFrom(drawn: Draw): Promise<{ kind: TrafficKind; hash: string }> {
     const allowed = allowances.shift();
     if (!allowed) return { kind: "approve", hash: await approve(drawn) };
-    const [allowance, balance] = await Promise.all([
-      read<bigint>("allowance", allowed.owner, allowed.spender.address),
-      read<bigint>("balanceOf", allowed.owner),
-    ]);
-    const amount = allowance < balance ? allowance : balance;
-    return { kind: "transferFrom", hash: await call(allowed.spender, "transferFrom", allowed.owner, drawn.to.address, amount) };
+    const { owner, spender } = allowed;
+    return inTurn(owner, async () => {
+      const [allowance, balance] = await Promise.all([
+        read<bigint>("allowance", owner.address, spender.address),
+        read<bigint>("balanceOf", owner.address),
+      ]);
+      const amount = allowance < balance ? allowance : balance;
+      return { kind: "transferFrom", hash: await call(spender, "transferFrom", owner.address, drawn.to.address, amount) };
+    });
   }
 
   return {
@@ -360,19 +378,21 @@ function actsOf({ provider, chainId, address, seed, lanes }: Scene): Acts {
         people.map(() => amount),
         encodeBytes32String("burst"),
       ),
-    async perform(drawn) {
+    perform(drawn) {
       const { kind, from, to, number } = drawn;
       switch (kind) {
         case "transfer":
-          return spend(drawn, amount => call(from, "transfer", to.address, amount));
-        case "transferWithMemo":
-          return spend(drawn, amount => call(from, "transferWithMemo", to.address, amount, encodeBytes32String(`invoice-${number}`)));
+          return inTurn(from, () => spend(drawn, amount => call(from, "transfer", to.address, amount)));
+        case "transferWithMemo": {
+          const memo = encodeBytes32String(`invoice-${number}`);
+          return inTurn(from, () => spend(drawn, amount => call(from, "transferWithMemo", to.address, amount, memo)));
+        }
         case "transferFrom":
           return transferFrom(drawn);
         case "approve":
-          return { kind, hash: await approve(drawn) };
+          return inTurn(from, async () => ({ kind, hash: await approve(drawn) }));
         default:
-          return { kind, hash: await acts[kind](drawn) };
+          return inTurn(from, async () => ({ kind, hash: await acts[kind](drawn) }));
       }
     },
   };

@@ -75,22 +75,26 @@ describe("the traffic of the demonstration", function () {
   });
 
   it("makes the same decisions with the same seed", async () => {
+    // A seed without transferFrom among the first: whether there is an allowance by then is the node's decision, too.
     const kinds = async () => {
       const snapshot = await node.provider.send("evm_snapshot", []);
-      const seen: string[] = [];
+      const seen: SentTransaction[] = [];
       const stop = new AbortController();
       await traffic({
         rpcUrl: node.url,
         address: String(token.target),
-        seed: 5,
+        seed: 6,
         rate: 20,
         signal: stop.signal,
-        onTransaction: ({ kind }) => seen.push(kind) === 20 && stop.abort(),
+        onTransaction: transaction => seen.push(transaction) === 20 && stop.abort(),
       });
       await node.provider.send("evm_revert", [snapshot]);
-      return seen.slice(0, 15);
+      return seen
+        .sort((a, b) => a.number - b.number)
+        .slice(0, 15)
+        .map(({ kind }) => kind);
     };
-    expect((await kinds()).sort()).to.deep.equal((await kinds()).sort());
+    expect(await kinds()).to.deep.equal(await kinds());
   });
 
   it("tells a burst's failures instead of throwing", async () => {
