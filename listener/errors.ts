@@ -26,8 +26,27 @@ export class LeaseLostError extends SluiceError {
 /** The node stands on another chain than the checkpoint. */
 export class WrongChainError extends SluiceError {}
 
+/** The node stands on another chain than the one that the journal was written for: it was reset, or it is another one. */
+export class ChainReplacedError extends WrongChainError {
+  /** The oldest block that the journal holds and the node does not, where that is known. */
+  readonly block: number | undefined;
+
+  constructor(message: string, options: { hint: string; block?: number }) {
+    super(message, options);
+    this.block = options.block;
+  }
+}
+
 /** The chain replaced a block that it had called final. */
-export class ReorgPastFinalityError extends SluiceError {}
+export class ReorgPastFinalityError extends SluiceError {
+  /** The number of that block. */
+  readonly block: number;
+
+  constructor(message: string, block: number) {
+    super(message);
+    this.block = block;
+  }
+}
 
 /** A node's answer contradicts itself or the header it claims to belong to; nothing of it may be used. */
 export class BadAnswerError extends SluiceError {

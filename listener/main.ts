@@ -97,6 +97,15 @@ program
   .option("--json", "print JSON")
   .action(async (projection, options) => (await import("./commands/rebuild.ts")).rebuild(projection, options));
 program
+  .command("resync")
+  .description("repair a halted journal: take back what the chain no longer has, final or not, and read it again")
+  .option("--from <block>", "take back from this block on, where that is earlier than the first one that differs", number)
+  .option("--dry-run", "only say what would be taken back")
+  .option("--yes", "do not ask")
+  .option("--json", "print JSON")
+  .addHelpText("after", "\nA listener that is halted goes on by itself afterwards; one that writes must be stopped first.")
+  .action(async options => (await import("./commands/resync.ts")).resync(options));
+program
   .command("doctor")
   .description("check the machine and the configuration, and say what to do")
   .option("--json", "print JSON")

@@ -27,7 +27,8 @@ export function mountHealth(server: FastifyInstance, { db, chainId, maxLag }: { 
       schema: {
         tags: ["health"],
         summary: "Answers are fresh",
-        description: "503 with `reasons` while the database is away, no listener leads, or the tip is too far behind the head.",
+        description:
+          "503 with `reasons` while the database is away, the journal is halted, no listener leads, or the tip is too far behind the head.",
         security: [],
         response: {
           200: { description: "OK", content: { "application/json": { schema: z.object({ ready: z.literal(true), lag: z.int() }) } } },
@@ -47,10 +48,13 @@ export function mountHealth(server: FastifyInstance, { db, chainId, maxLag }: { 
 /** Milliseconds without an answer from the node after which what is read here counts as old. */
 const NODE_PATIENCE = 30_000;
 
-function reasonsAgainst({ tip, leader, lag, headAt }: Status, maxLag: number): string[] {
+function reasonsAgainst({ tip, leader, halted, lag, headAt, head, finalized }: Status, maxLag: number): string[] {
   const reasons: string[] = [];
-  if (leader === null) reasons.push("no listener leads");
+  if (halted) reasons.push(`halted since ${halted.at}: ${halted.reason}; run \`npm run resync\``);
+  else if (leader === null) reasons.push("no listener leads");
   if (tip === null) reasons.push("nothing of this chain is in the journal yet");
+  if (head !== null && finalized && head < finalized.number - maxLag)
+    reasons.push(`the node's head ${head} is below block ${finalized.number}, which was final: it is behind, or its chain was set back`);
   const silence = headAt === null ? 0 : Date.now() - Date.parse(headAt);
   if (silence > NODE_PATIENCE) reasons.push(`the node has not answered for ${Math.round(silence / 1_000)} s`);
   if (lag !== null && lag > maxLag) reasons.push(`the tip is ${lag} blocks behind the head, allowed are ${maxLag}`);

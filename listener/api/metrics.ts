@@ -49,6 +49,7 @@ function journalMetrics(chainId: number, status: Status | undefined): Registry {
   gauge("finalized_block", "The last final block", status.finalized?.number);
   gauge("lag_blocks", "Blocks between head and tip", status.lag);
   gauge("leader", "1 if a listener holds the lease", status.leader === null ? 0 : 1);
+  gauge("halted", "1 while nothing is written or delivered until a resync", status.halted ? 1 : 0);
   gauge("dead_letters", "Deliveries that were given up", status.deadLetters);
   new Counter(options("reorgs_total", "Reorgs that the journal went through")).inc(status.reorgs);
   new Counter(options("events_total", "Events journalled, those of reorgs too")).inc(status.events);

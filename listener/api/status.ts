@@ -19,6 +19,14 @@ const status = z.object({
   finalized: blockRef.nullable(),
   lag: count.nullable().describe("blocks between head and tip"),
   leader: z.string().nullable().describe("the listener that writes now; null when none does"),
+  halted: z
+    .object({
+      reason: z.string(),
+      block: blockNumber.nullable().describe("the final block that the chain no longer holds"),
+      at: z.string(),
+    })
+    .nullable()
+    .describe("why nothing is written or delivered until `npm run resync`; null where all is well"),
   auditedTo: blockNumber.nullable(),
   reorgs: count,
   events: count.describe("journalled so far, those of reorgs too"),

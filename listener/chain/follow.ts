@@ -11,6 +11,8 @@ const STEP = 64;
 const WORTH_A_BACKFILL = 2 * STEP;
 /** Faults of the node in a row after which it is said aloud. */
 const PATIENCE = 3;
+/** Looks in a row at which a final block must be another one before that is believed: one node's word is not enough. */
+const CERTAINTY = 3;
 
 /**
  * Follows a chain from a checkpoint, for ever: ranges up to the finalized block, then the head.
@@ -21,19 +23,24 @@ const PATIENCE = 3;
  *
  * What is yielded must be committed before the next call: only then does the follower's own memory move.
  *
- * @throws ReorgPastFinalityError when the chain replaced a block at or below the finalized one
+ * @throws ReorgPastFinalityError when the chain replaced a block at or below the finalized one, and stays with it
  */
 export async function* follow(source: ChainSource, checkpoint: Checkpoint, log: Logger): AsyncGenerator<ChainUpdate, never> {
   const known = createKnown(checkpoint);
   let faults = 0;
+  let replaced = 0;
   for (;;) {
     try {
       yield* advance(source, known);
       faults = 0;
+      replaced = 0;
     } catch (error) {
       // Nothing was yielded of it: look again.
-      if (!isNodeFault(error)) throw error;
-      if (++faults === PATIENCE) log.warn({ reason: describe(error) }, "the node's answers do not hold; asking again");
+      if (error instanceof ReorgPastFinalityError) {
+        if (++replaced === CERTAINTY) throw error;
+        log.warn({ block: error.block, reason: describe(error) }, "looking again");
+      } else if (!isNodeFault(error)) throw error;
+      else if (++faults === PATIENCE) log.warn({ reason: describe(error) }, "the node's answers do not hold; asking again");
     }
     await source.changed();
   }
@@ -102,9 +109,7 @@ async function walk(source: ChainSource, known: Known, target: Header): Promise<
   for (let header = target; !known.has(header); ) {
     const final = known.finalized();
     if (final && header.number <= final.number) {
-      throw new ReorgPastFinalityError(`the chain replaced block ${final.number} ${final.hash}, which was final`, {
-        hint: "if the chain was reset on purpose, run `npm run reset`; if not, do not trust this node",
-      });
+      throw new ReorgPastFinalityError(`the chain replaced block ${final.number} ${final.hash}, which was final`, final.number);
     }
     walked.unshift(header);
     if (header.number <= known.start) return { ancestor: undefined, walked };

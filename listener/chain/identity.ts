@@ -1,4 +1,4 @@
-import { WrongChainError } from "../errors.ts";
+import { ChainReplacedError, WrongChainError } from "../errors.ts";
 import type { Deployment } from "./deployment.ts";
 import { type Rpc, RpcError } from "./rpc.ts";
 import type { BlockRef, Hex } from "./types.ts";
@@ -28,7 +28,8 @@ const optional = <T>(call: Promise<T>): Promise<T | undefined> =>
     throw error;
   });
 
-const RESET = "run `npm run reset` to forget the old chain's data, or point RPC_URL to the chain that the data came from";
+const RESET =
+  "point RPC_URL to the chain that the data came from; or run `npm run resync` to go on with this one, `npm run reset` to forget everything";
 
 /** Every contract of the deployment has code on this chain, and the chain is the one that the deployment names. */
 export async function checkDeployment(rpc: Rpc, identity: ChainIdentity, deployment: Deployment): Promise<void> {
@@ -57,13 +58,14 @@ export async function checkSameChain(
   then: { genesis: Hex; instance: string | undefined; oldest: BlockRef | undefined },
 ): Promise<void> {
   if (now.genesis !== then.genesis) {
-    throw new WrongChainError(`the node's genesis block is ${now.genesis}, the data's is ${then.genesis}`, { hint: RESET });
+    throw new ChainReplacedError(`the node's genesis block is ${now.genesis}, the data's is ${then.genesis}`, { hint: RESET });
   }
   if (now.instance === then.instance || !then.oldest) return;
   const block = await rpc.call<{ number: Hex } | null>("eth_getBlockByHash", [then.oldest.hash, false]);
   if (!block) {
-    throw new WrongChainError(`the local chain was restarted: it does not hold block ${then.oldest.number} ${then.oldest.hash}`, {
+    throw new ChainReplacedError(`the local chain was restarted: it does not hold block ${then.oldest.number} ${then.oldest.hash}`, {
       hint: RESET,
+      block: then.oldest.number,
     });
   }
 }

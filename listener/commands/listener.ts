@@ -5,14 +5,15 @@ import type { Deployment } from "../chain/deployment.ts";
 import type { ContractAt } from "../chain/events.ts";
 import { follow } from "../chain/follow.ts";
 import { type ChainIdentity, checkDeployment, checkSameChain, readIdentity } from "../chain/identity.ts";
-import { openRpc, RpcError } from "../chain/rpc.ts";
+import { openRpc, type Rpc, RpcError } from "../chain/rpc.ts";
 import { nodeSource } from "../chain/source.ts";
 import type { ChainSource, Log, LogFilter } from "../chain/types.ts";
 import type { Config, Finality } from "../config.ts";
 import { type Db, isDbOutage, outlast, sleep, waitForDb } from "../db.ts";
-import { describe, LeaseLostError } from "../errors.ts";
+import { ChainReplacedError, describe, LeaseLostError, ReorgPastFinalityError, WrongChainError } from "../errors.ts";
 import { catchUp } from "../journal/catch-up.ts";
 import { enterChain, readOrigin } from "../journal/chains.ts";
+import { type Halted, HaltedError, halt, RESYNC, readHalted } from "../journal/halt.ts";
 import { type Journal, openJournal, type Recorded } from "../journal/journal.ts";
 import { acquireLease } from "../journal/lease.ts";
 import type { Log as Logger } from "../log.ts";
@@ -28,6 +29,8 @@ export type ListenerOptions = {
   log: Logger;
   signal: AbortSignal;
   onRecorded?: (recorded: Recorded) => void;
+  /** Called when this listener finds the journal halted, and waits. */
+  onHalted?: (halted: Halted) => void;
 };
 
 /** Confirmations after which a block of a development chain counts as final: its own tags call every block final at once. */
@@ -54,24 +57,31 @@ export const finalityOf = (configured: Finality | undefined, identity: ChainIden
 
 /**
  * Follows the chain into the journal and relays, until the signal aborts: as the leader, or standing by for one.
- * Outages of node, database and Redis are waited for; what waiting cannot mend is thrown.
+ * Outages of node, database and Redis are waited for, and so is a resync where the journal is halted; what waiting cannot
+ * mend is thrown.
  */
 export async function runListener(options: ListenerOptions): Promise<void> {
   const { db, deployment, log, signal, config } = options;
   const writer = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const rpc = openRpc(config.rpcUrls, { log, signal });
+  let identity: ChainIdentity | undefined;
   try {
-    const identity = await readIdentity(rpc);
-    await checkDeployment(rpc, identity, deployment);
-    await outlast(() => enterChain(db, rpc, identity, deployment), { log, signal });
     while (!signal.aborted) {
       try {
         await waitForDb(db, log, signal);
-        await lead(options, identity, writer);
+        if (await waitForResync(options)) identity = undefined;
+        identity ??= await enter(options, rpc);
+        await lead(options, identity, writer, rpc);
       } catch (error) {
         if (signal.aborted) break;
-        if (!(error instanceof LeaseLostError) && !isDbOutage(error)) throw error;
-        log.warn({ reason: describe(error) }, "stopped writing; starting again from the checkpoint");
+        if (isReplaced(error)) {
+          // Where another listener writes and sees nothing wrong, it is this one's node that is.
+          await outlast(() => halt(db, deployment.chainId, { error }), { log, signal });
+          if (await readHalted(db, deployment.chainId)) continue;
+          throw error;
+        }
+        if (!(error instanceof LeaseLostError || error instanceof HaltedError) && !isDbOutage(error)) throw error;
+        if (!(error instanceof HaltedError)) log.warn({ reason: describe(error) }, "stopped writing; starting again from the checkpoint");
         await sleep(200, signal);
       }
     }
@@ -82,7 +92,63 @@ export async function runListener(options: ListenerOptions): Promise<void> {
   }
 }
 
-async function lead(options: ListenerOptions, identity: ChainIdentity, writer: string): Promise<void> {
+/** The chain took back what the journal holds as final. */
+const isReplaced = (error: unknown): error is ChainReplacedError | ReorgPastFinalityError =>
+  error instanceof ChainReplacedError || error instanceof ReorgPastFinalityError;
+
+/** Reads which chain the node stands for, and enters it into the journal or holds it against the one there. */
+async function enter({ db, deployment, log, signal }: ListenerOptions, rpc: Rpc): Promise<ChainIdentity> {
+  const identity = await readIdentity(rpc);
+  // A chain that was reset has lost the contracts too, and that is what a person needs to read then.
+  if (identity.chainId === deployment.chainId) await outlast(() => checkChain(db, rpc, identity), { log, signal });
+  await checkDeployment(rpc, identity, deployment);
+  await outlast(() => enterChain(db, rpc, identity, deployment), { log, signal });
+  return identity;
+}
+
+/** How often a halted listener looks whether it may go on (ms). */
+const HALT_POLL = 1_000;
+
+/**
+ * Waits for as long as the journal is halted; true where it was. The process stays, so that no supervisor starts it over
+ * and over, and goes on by itself after a `resync`.
+ */
+async function waitForResync({ db, deployment: { chainId }, log, signal, onHalted }: ListenerOptions): Promise<boolean> {
+  for (let waited = false; ; waited = true) {
+    const halted = await outlast(() => readHalted(db, chainId), { log, signal });
+    if (!halted || signal.aborted) {
+      if (waited) log.info({ chainId }, "resynced: this listener goes on");
+      return waited;
+    }
+    if (!waited) {
+      log.error(
+        { chainId, block: halted.block, since: halted.at },
+        `halted: ${halted.reason}; nothing is written or delivered. To repair it, ${RESYNC}`,
+      );
+      onHalted?.(halted);
+    }
+    await sleep(HALT_POLL, signal);
+  }
+}
+
+/** The chain that the node stands for now is the one of the journal, where that knows it. */
+async function checkChain(db: Db, rpc: Rpc, now: ChainIdentity): Promise<void> {
+  const origin = await readOrigin(db, now.chainId);
+  if (origin) await checkSameChain(rpc, now, origin);
+}
+
+/** Why a URL was found to stand for another chain: the chain was replaced, or it is one wrong URL among several (the error itself). */
+async function whyWrong(db: Db, plain: Rpc, error: WrongChainError): Promise<unknown> {
+  try {
+    await checkChain(db, plain, await readIdentity(plain));
+    return error;
+  } catch (replaced) {
+    return replaced;
+  }
+}
+
+/** @param plain calls any of the URLs, whichever chain it stands for */
+async function lead(options: ListenerOptions, identity: ChainIdentity, writer: string, plain: Rpc): Promise<void> {
   const { app, config, db, backend, deployment, log, signal, onRecorded } = options;
   const { chainId } = identity;
   const lease = await acquireLease({ db, chainId, writer, duration: config.lease, log, signal });
@@ -120,15 +186,18 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
         throw error;
       });
       if (now.genesis === identity.genesis && now.instance === identity.instance) continue;
-      const origin = await readOrigin(db, chainId);
-      if (origin) await checkSameChain(rpc, now, origin);
+      await checkChain(db, rpc, now);
     }
   };
   try {
     await Promise.race([record(), watch()]);
   } catch (error) {
     // The lease ended under the work: whatever it stumbled over then is not the reason.
-    throw lease.lost.aborted && !signal.aborted ? new LeaseLostError(lease.epoch) : error;
+    if (lease.lost.aborted && !signal.aborted) throw new LeaseLostError(lease.epoch);
+    // A URL turned out to stand for another chain: the node was reset, or one of several URLs is wrong.
+    const reason = error instanceof WrongChainError ? await whyWrong(db, plain, error) : error;
+    if (isReplaced(reason)) await outlast(() => halt(db, chainId, { error: reason, epoch: lease.epoch }), { log, signal });
+    throw reason;
   } finally {
     term.abort();
     await relay.stopped;

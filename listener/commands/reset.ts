@@ -1,18 +1,18 @@
 import { existsSync, rmSync } from "node:fs";
-import { createInterface } from "node:readline/promises";
 import { loadEnvironment, readConfig } from "../config.ts";
 import { openDb, SCHEMA } from "../db.ts";
 import { resetChain } from "../embedded/chain.ts";
 import { resetPostgres } from "../embedded/postgres.ts";
 import { SluiceError } from "../errors.ts";
 import { redactUrl } from "../redact.ts";
+import { confirm } from "./confirm.ts";
 
 /** Empties the local data, after asking: the embedded chain and database, or our tables in the given database. */
 export async function reset(options: { yes?: boolean }): Promise<void> {
   const config = readConfig(loadEnvironment());
   const where = config.databaseUrl ? `the schemas ${SCHEMA} and bullmq in ${redactUrl(config.databaseUrl)}` : "the embedded database";
   const what = `${where}, the embedded chain and its deployment in ${config.dataDir}`;
-  if (!options.yes && !(await confirm(`This removes ${what}. Go on? [y/N] `))) {
+  if (!options.yes && !(await confirm(`This removes ${what}. Go on?`, "npm run reset -- --yes"))) {
     process.stdout.write("nothing was removed\n");
     return;
   }
@@ -23,16 +23,6 @@ export async function reset(options: { yes?: boolean }): Promise<void> {
   // The deployment of an embedded chain is gone with it; that of another node was only written down here.
   if (hadChain && existsSync(config.deployment)) rmSync(config.deployment);
   process.stdout.write(`removed ${what}\n`);
-}
-
-async function confirm(question: string): Promise<boolean> {
-  if (!process.stdin.isTTY) throw new SluiceError("nobody is there to ask", { hint: "say so beforehand: `npm run reset -- --yes`" });
-  const ask = createInterface({ input: process.stdin, output: process.stdout });
-  try {
-    return /^y(es)?$/i.test((await ask.question(question)).trim());
-  } finally {
-    ask.close();
-  }
 }
 
 /** Refused while a listener holds its lease: it would go on from what it remembers. */

@@ -10,6 +10,7 @@ import { app } from "../dapp/routes.ts";
 import { sleep } from "../db.ts";
 import { type LocalChain, startChain } from "../embedded/chain.ts";
 import { describe, SluiceError, WrongChainError } from "../errors.ts";
+import { type Halted, RESYNC } from "../journal/halt.ts";
 import { redactUrl } from "../redact.ts";
 import { startWorkers } from "../worker/worker.ts";
 import { runAudit } from "./audit.ts";
@@ -59,7 +60,11 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
   terminal.started("API", `${api.url}/docs`);
   terminal.started("log", join(config.dataDir, "sluice.log"));
 
-  const listener = runListener({ app, config, db, backend, deployment, log, signal, onRecorded: terminal.recorded });
+  const onHalted = ({ reason }: Halted) => {
+    terminal.line(`  halted: ${reason}; to repair it, ${RESYNC}`);
+    if (options.for) running.stop();
+  };
+  const listener = runListener({ app, config, db, backend, deployment, log, signal, onRecorded: terminal.recorded, onHalted });
   running.defer(async () => {
     running.stop();
     await listener.catch(() => {});

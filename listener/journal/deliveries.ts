@@ -72,10 +72,14 @@ function keyOf(route: CompiledRoute, event: JournalEvent): { key: string | null;
   }
 }
 
-/** Gives each draft the next place in its queue and stores it. Locks the queues' rows, in order, until the end of `tx`. */
-export async function insertDeliveries(tx: Tx, chainId: number, drafts: readonly Draft[]): Promise<void> {
-  if (drafts.length === 0) return;
+/**
+ * Gives each draft the next place in its queue and stores it. Locks the queues' rows, in order, until the end of `tx`.
+ *
+ * @returns how many deliveries each queue got
+ */
+export async function insertDeliveries(tx: Tx, chainId: number, drafts: readonly Draft[]): Promise<Record<string, number>> {
   const counts = new Map<string, number>();
+  if (drafts.length === 0) return {};
   for (const { queue } of drafts) counts.set(queue, (counts.get(queue) ?? 0) + 1);
   const names = [...counts.keys()].sort();
   const { rows } = await tx.query<{ queue: string; created: number }>(
@@ -92,6 +96,7 @@ export async function insertDeliveries(tx: Tx, chainId: number, drafts: readonly
     return { ...draft, position };
   });
   await storeDeliveries(tx, chainId, placed);
+  return Object.fromEntries(counts);
 }
 
 /** Stores deliveries in places that are theirs already. */

@@ -7,6 +7,7 @@ import { insertDeliveries, type Operation, planDeliveries, type Routed, toRouted
 import { EVENT_COLUMNS, type EventRow, insertEvents, type NewEvent, newJournalEvent } from "./events.ts";
 import { planMissing } from "./missing.ts";
 import { lockQueue } from "./queue-lock.ts";
+import { takeBack } from "./take-back.ts";
 
 export type JournalOptions = { db: Db; chainId: number; epoch: number; app: App; contracts: readonly ContractAt[] };
 
@@ -52,11 +53,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
   }
 
   async function deliver(tx: Tx, routes: readonly CompiledRoute[], routed: readonly Routed[], operation: Operation) {
-    const drafts = planDeliveries(routes, routed, operation);
-    await insertDeliveries(tx, chainId, drafts);
-    const counts: Record<string, number> = {};
-    for (const { queue } of drafts) counts[queue] = (counts[queue] ?? 0) + 1;
-    return counts;
+    return insertDeliveries(tx, chainId, planDeliveries(routes, routed, operation));
   }
 
   async function extend(tx: Tx, update: Extract<ChainUpdate, { type: "extend" }>): Promise<Recorded> {
@@ -79,12 +76,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     const auditedTo = "case when audited_to > $6::bigint then nullif($6::bigint, -1) else audited_to end";
     await moveTip(tx, update.ancestor, `reorgs = reorgs + 1, audited_to = ${auditedTo}`, [above]);
     await tx.query("delete from blocks where chain_id = $1 and number > $2", [chainId, above]);
-    const { rows } = await tx.query<EventRow>(
-      `with orphaned as (update events set live = false where chain_id = $1 and block_number > $2 and live returning ${EVENT_COLUMNS})
-       select * from orphaned order by position desc`,
-      [chainId, above],
-    );
-    return { update, events: [], orphaned: rows, deliveries: await deliver(tx, headRoutes, toRouted(app, rows), "revert") };
+    return { update, events: [], ...(await takeBack(tx, { app, chainId, above })) };
   }
 
   async function finalize(tx: Tx, update: Extract<ChainUpdate, { type: "finalize" }>): Promise<Recorded> {

@@ -1,6 +1,7 @@
 import { type Db, type Sql, sleep } from "../db.ts";
 import { describe } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { HaltedError, readHalted } from "./halt.ts";
 
 /** The right to write one chain's journal. `lost` aborts when it is over, for whatever reason. */
 export type Lease = {
@@ -15,6 +16,8 @@ export type LeaseOptions = { db: Db; chainId: number; writer: string; duration: 
 /**
  * Waits until this process may write. The lease is a row with the database's clock: held for `duration` ms, renewed at a
  * third of that, and each take-over raises the epoch, by which the journal refuses whoever held it before.
+ *
+ * @throws HaltedError while nobody may write
  */
 export async function acquireLease(options: LeaseOptions): Promise<Lease> {
   const { db, duration, log, signal } = options;
@@ -26,6 +29,7 @@ export async function acquireLease(options: LeaseOptions): Promise<Lease> {
       log.info({ epoch, chainId: options.chainId }, "this listener writes the journal now");
       return holdLease(epoch, options);
     }
+    if (await readHalted(db, options.chainId)) throw new HaltedError();
     if (!standby) log.info({ chainId: options.chainId }, "another listener writes; standing by");
     standby = true;
     await sleep(duration / 6, signal);
@@ -35,7 +39,7 @@ export async function acquireLease(options: LeaseOptions): Promise<Lease> {
 async function takeOver(sql: Sql, { chainId, writer, duration }: LeaseOptions): Promise<number | undefined> {
   const { rows } = await sql.query<{ epoch: number }>(
     `update checkpoint set epoch = epoch + 1, writer = $2, lease_until = clock_timestamp() + $3 * interval '1 ms'
-     where chain_id = $1 and (lease_until < clock_timestamp() or writer = $2) returning epoch`,
+     where chain_id = $1 and halted_at is null and (lease_until < clock_timestamp() or writer = $2) returning epoch`,
     [chainId, writer, duration],
   );
   return rows[0]?.epoch;

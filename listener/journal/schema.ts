@@ -128,4 +128,23 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       alter table queues add column removed bigint not null default 0;
     `,
   },
+  {
+    name: "halt-1",
+    sql: `
+      -- While these are set nobody writes. See halt.ts.
+      alter table checkpoint add column halted_reason text;
+      alter table checkpoint add column halted_block bigint;
+      alter table checkpoint add column halted_at timestamptz;
+
+      -- What was taken back though it may have been final: events of these blocks, at positions up to last_event.
+      create table resyncs (
+        chain_id bigint not null,
+        at timestamptz not null default now(),
+        from_block bigint not null,
+        last_event bigint not null,
+        reason text
+      );
+      create index resyncs_by_chain on resyncs (chain_id, at);
+    `,
+  },
 ];

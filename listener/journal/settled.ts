@@ -1,5 +1,6 @@
 import type { BlockRef } from "../chain/types.ts";
 import type { Sql } from "../db.ts";
+import { knownAtOrBelow } from "./known-block.ts";
 
 /**
  * The block that the work of these queues is complete up to: the tip where nothing is open, otherwise one below every open
@@ -17,7 +18,7 @@ export async function settledUpTo(sql: Sql, chainId: number, queues: readonly st
   if (!tip || tip.number === null) return null;
   const open = await firstOpenBlock(sql, chainId, queues);
   if (open === null || open > tip.number) return { number: tip.number, hash: tip.hash };
-  return blockAtOrBelow(sql, chainId, open - 1);
+  return (await knownAtOrBelow(sql, chainId, open - 1)) ?? null;
 }
 
 /**
@@ -44,16 +45,4 @@ async function firstOpenBlock(sql: Sql, chainId: number, queues: readonly string
     [chainId, queues],
   );
   return rows[0]!.block;
-}
-
-async function blockAtOrBelow(sql: Sql, chainId: number, number: number): Promise<BlockRef | null> {
-  const { rows } = await sql.query<BlockRef>(
-    `(select number, hash from blocks where chain_id = $1 and number = $2)
-     union all
-     (select block_number, block_hash from events where chain_id = $1 and block_number <= $2 and live
-      order by block_number desc, log_index desc limit 1)
-     order by number desc limit 1`,
-    [chainId, number],
-  );
-  return rows[0] ?? null;
 }

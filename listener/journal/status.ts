@@ -1,5 +1,6 @@
 import type { BlockRef } from "../chain/types.ts";
 import type { Sql } from "../db.ts";
+import { type Halted, readHalted } from "./halt.ts";
 
 /** Deliveries of a queue by state: waiting to be sent, sent to BullMQ, settled, dead letters. */
 export type QueueCounts = { pending: number; inFlight: number; done: number; failed: number };
@@ -17,6 +18,8 @@ export type Status = {
   finalized: BlockRef | null;
   lag: number | null;
   leader: string | null;
+  /** Why nobody may write; null where all is well. */
+  halted: Halted | null;
   auditedTo: number | null;
   reorgs: number;
   events: number;
@@ -57,6 +60,7 @@ export async function readStatus(sql: Sql, chainId: number, queues: readonly str
     finalized: ref(row?.finalized_number, row?.finalized_hash),
     lag: row && row.head_number !== null && row.tip_number !== null ? Math.max(0, row.head_number - row.tip_number) : null,
     leader: row?.leader ?? null,
+    halted: await readHalted(sql, chainId),
     auditedTo: row?.audited_to ?? null,
     reorgs: row?.reorgs ?? 0,
     events: row?.events ?? 0,

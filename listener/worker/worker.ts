@@ -177,13 +177,20 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
     );
     const row = rows[0];
     if (!row) return undefined;
-    for (const event of (await readEvents(db, chainId, row.events)).map(found => toJournalEvent(app, found))) {
+    // What a resync took before its turn came is not run.
+    const live = (await readEvents(db, chainId, row.events)).filter(event => event.live);
+    for (const event of live.map(found => toJournalEvent(app, found))) {
       const context = { key: `${event.id}-run`, attempt: row.attempts + 1, signal, sql: db };
       await route.task!.run(event as JournalEvent as never, context).catch(cause => {
         throw new TaskFailure(cause);
       });
     }
-    return markDone(db, position);
+    if (live.length === row.events.length) return markDone(db, position);
+    return transaction(db, async tx => {
+      const done = await markDone(tx, position);
+      if (done) await keepAmong(tx, position, done, live);
+      return done;
+    });
   }
 
   /**

@@ -41,8 +41,8 @@ export function memory(checkpoint: Checkpoint) {
   };
 }
 
-/** Follows a scripted chain step by step. */
-export function follower(chain: ScriptedChain, from: Partial<Checkpoint> = {}) {
+/** Follows a scripted chain step by step. `commit` is what a journal does with each update. */
+export function follower(chain: ScriptedChain, from: Partial<Checkpoint> = {}, commit: (update: ChainUpdate) => unknown = () => {}) {
   chain.detach();
   const held = memory({ start: 1, finalized: undefined, blocks: [], ...from });
   const updates = follow(chain.source, held.checkpoint(), silent);
@@ -59,6 +59,7 @@ export function follower(chain: ScriptedChain, from: Partial<Checkpoint> = {}) {
         if (next === "rest") return seen;
         pending = undefined;
         held.apply(next.value);
+        await commit(next.value);
         seen.push(toText(next.value));
       }
     },

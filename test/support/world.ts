@@ -33,11 +33,16 @@ export async function openWorld({ redis, node = startAnvil, database = () => ope
     server = await startRedisServer();
     closing.push(() => server!.remove());
   }
-  const provider = new JsonRpcProvider(chain.url, undefined, { batchMaxCount: 1, cacheTimeout: -1, staticNetwork: true });
-  const deployment = await deployToken(await provider.getSigner(0));
-  provider.destroy();
   const file = join(folder, "deployment.json");
-  await writeDeployment(file, deployment);
+  /** With the node's first account, so that a chain which was reset has the contract at the same address. */
+  const deploy = async () => {
+    const provider = new JsonRpcProvider(chain.url, undefined, { batchMaxCount: 1, cacheTimeout: -1, staticNetwork: true });
+    const deployment = await deployToken(await provider.getSigner(0));
+    provider.destroy();
+    await writeDeployment(file, deployment);
+    return deployment;
+  };
+  const deployment = await deploy();
   const environment: NodeJS.ProcessEnv = {
     RPC_URL: chain.url,
     DATABASE_URL: base.url,
@@ -60,6 +65,7 @@ export async function openWorld({ redis, node = startAnvil, database = () => ope
     redis: server,
     environment,
     folder,
+    deploy,
     start(command: string, more: NodeJS.ProcessEnv = {}): Running {
       const process = sluice(command, { ...environment, ...more });
       started.push(process);

@@ -62,6 +62,7 @@ describe("the journal through the API", () => {
       finalized: { number: 2, hash: hashOf("a2") },
       lag: 3,
       leader: null,
+      halted: null,
       auditedTo: null,
       reorgs: 1,
       events: 11,

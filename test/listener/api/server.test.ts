@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { getAddress } from "ethers";
@@ -12,7 +13,8 @@ import { describeStatus } from "../../../listener/commands/status.ts";
 import { reads } from "../../../listener/dapp/reads.ts";
 import { app } from "../../../listener/dapp/routes.ts";
 import { openDb } from "../../../listener/db.ts";
-import { SluiceError } from "../../../listener/errors.ts";
+import { ReorgPastFinalityError, SluiceError } from "../../../listener/errors.ts";
+import { halt } from "../../../listener/journal/halt.ts";
 import { readStatus } from "../../../listener/journal/status.ts";
 import { account, apiOf, ask, CHAIN, createWorld, hashOf, openTestDb, registered, silent, transfer, type World } from "./support.ts";
 
@@ -341,6 +343,31 @@ describe("the API server", () => {
       assert.equal(value("queue_pending", 'queue="balances",'), 1);
       assert.equal(value("queue_in_flight", 'queue="balances",'), 0);
       assert.doesNotMatch(body, /sluice_finalized_block/);
+    });
+
+    it("goes while the journal is halted, with the reason, and comes back after it", async () => {
+      await world.lead(true);
+      const error = new ReorgPastFinalityError("the chain replaced block 1", 1);
+      await database.db.query("update checkpoint set lease_until = '-infinity'");
+      await halt(database.db, CHAIN, { error });
+      const [reason, ...others] = await reasons();
+      assert.match(reason!, /^halted since .*: the chain replaced block 1; run `npm run resync`$/);
+      assert.deepEqual(others, []);
+      const { halted } = await ask(api, "status");
+      assert.deepEqual([halted.reason, halted.block], ["the chain replaced block 1", 1]);
+      assert.match((await api.inject("/metrics")).body, /^sluice_halted\{chain="31337"\} 1$/m);
+      assert.match(describeStatus(await readStatus(database.db, CHAIN)), /^halted +since .*npm run resync/m);
+      await database.db.query("update checkpoint set halted_at = null, epoch = epoch - 1");
+      await world.lead(true);
+      assert.deepEqual(await reasons(), []);
+      assert.match((await api.inject("/metrics")).body, /^sluice_halted\{chain="31337"\} 0$/m);
+    });
+
+    it("has an alert rule for no metric that is not there", async () => {
+      const { body } = await api.inject("/metrics");
+      const names = new Set(readFileSync("docs/alerts.yml", "utf8").match(/\bsluice_\w+/g));
+      assert.ok(names.size > 3);
+      for (const name of names) assert.match(body, new RegExp(`^# TYPE ${name} `, "m"));
     });
 
     it("is told to a person as text", async () => {

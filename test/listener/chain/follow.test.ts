@@ -8,6 +8,11 @@ import { scriptedChain } from "../../support/scripted-chain.ts";
 /** `a1 a2 … aN`. */
 const run = (branch: string, from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => `${branch}${from + i}`).join(" ");
 
+/** Looks as often as it takes to believe that a final block was replaced. */
+async function insisting(following: ReturnType<typeof follower>): Promise<void> {
+  for (let looks = 1; looks <= 3; looks++) assert.deepEqual(await following.look(), [], "something of it was yielded");
+}
+
 describe("follow", () => {
   it("begins at the start block and takes every block up to the head", async () => {
     assert.deepEqual(await follower(scriptedChain("a1 a2 a3")).look(), ["extend a1 a2 a3"]);
@@ -139,8 +144,23 @@ describe("follow", () => {
     const following = follower(chain);
     assert.deepEqual(await following.look(), ["extend a1 a2 a3 a4", "finalize a3"]);
     chain.forkAt("a2", "b3 b4 b5");
-    await assert.rejects(following.look(), ReorgPastFinalityError);
+    await assert.rejects(insisting(following), ReorgPastFinalityError);
     assert.deepEqual(following.held.names(), ["a3", "a4"], "nothing of it was yielded");
+  });
+
+  it("does not believe a node that once replaces a final block", async () => {
+    const chain = scriptedChain("a1 a2 a3 a4").final("a3");
+    const following = follower(chain);
+    await following.look();
+    for (let i = 0; i < 3; i++) {
+      chain.forkAt("a2", `b3 b4 b5`);
+      assert.deepEqual(await following.look(), []);
+      assert.deepEqual(await following.look(), []);
+      chain.switchTo("a4");
+      assert.deepEqual(await following.look(), []);
+    }
+    chain.grow("a5");
+    assert.deepEqual(await following.look(), ["extend a5"]);
   });
 
   it("takes a reorg down to the finalized block, which stays", async () => {
@@ -156,7 +176,7 @@ describe("follow", () => {
     const following = follower(chain);
     await following.look();
     chain.forkAt("", "b1 b2 b3");
-    await assert.rejects(following.look(), ReorgPastFinalityError);
+    await assert.rejects(insisting(following), ReorgPastFinalityError);
   });
 
   it("goes on from a checkpoint as if it had never stopped", async () => {
@@ -205,7 +225,7 @@ describe("follow", () => {
     const following = follower(chain);
     await following.look();
     chain.forkAt("a1", run("b", 2, 400)).final("b390");
-    await assert.rejects(following.look(), ReorgPastFinalityError);
+    await assert.rejects(insisting(following), ReorgPastFinalityError);
   });
 
   it("tells once when a block becomes final, by tag", async () => {

@@ -103,6 +103,27 @@ describe("lease", () => {
     assert.equal(one.lost.aborted, false);
   });
 
+  it("asks nothing of this machine's clock", async t => {
+    t.mock.timers.enable({ apis: ["Date"], now: Date.now() + 86_400_000 });
+    await acquire("a day ahead");
+    const short = new AbortController();
+    t.mock.timers.setTime(0);
+    const waiting = acquire("decades behind", 300, short.signal);
+    waiting.catch(() => {});
+    await eventually(async () => (await state())!.writer === "a day ahead");
+    const { until } = (
+      await rowsOf<{ until: number }>(
+        base.db,
+        base.chainId,
+        "select extract(epoch from lease_until - clock_timestamp())::float8 as until from checkpoint where chain_id = $1",
+      )
+    )[0]!;
+    assert.ok(until > 0 && until <= 60, `it holds for ${until} s`);
+    await expire();
+    assert.equal((await waiting).epoch, 2);
+    short.abort();
+  });
+
   it("stops waiting when it is told to", async () => {
     await acquire("one");
     const short = new AbortController();
