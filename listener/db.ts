@@ -135,6 +135,26 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** Naps that a wake-up ends. One that came since the last nap is not lost: the next nap is none. */
+export function createNaps(signal: AbortSignal): { nap(ms: number): Promise<void>; wake(): void } {
+  let woken = false;
+  let rouse = () => {};
+  return {
+    async nap(ms) {
+      const napping = new AbortController();
+      rouse = () => napping.abort();
+      signal.addEventListener("abort", rouse, { once: true });
+      if (!woken) await sleep(ms, signal.aborted ? signal : napping.signal);
+      signal.removeEventListener("abort", rouse);
+      woken = false;
+    },
+    wake() {
+      woken = true;
+      rouse();
+    },
+  };
+}
+
 /** What `promise` gives, or undefined where that takes longer than `ms`. What comes later is dropped, a failure too. */
 export async function atMost<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
   const over = new AbortController();

@@ -5,6 +5,7 @@ import type { App } from "../app.ts";
 import type { Config } from "../config.ts";
 import type { Db } from "../db.ts";
 import { SluiceError } from "../errors.ts";
+import { openFeed } from "../journal/feed.ts";
 import type { Log } from "../log.ts";
 import { guardAccess } from "./access.ts";
 import { blockRead } from "./blocks.ts";
@@ -18,6 +19,7 @@ import { answerProblems, PROBLEM_TYPE, problemOf } from "./problem.ts";
 import { queuesRead } from "./queues.ts";
 import { mountReads, type Read } from "./read.ts";
 import { statusRead } from "./status.ts";
+import { mountStream, type StreamLimits } from "./stream.ts";
 
 export type ApiOptions = {
   app: App;
@@ -27,6 +29,7 @@ export type ApiOptions = {
   chainId: number;
   config: Pick<Config, "host" | "port" | "apiKeys" | "maxLag">;
   log: Log;
+  streamLimits?: Partial<StreamLimits>;
 };
 
 /** What a client may send and how long it may take, in bytes and milliseconds. */
@@ -39,7 +42,7 @@ const GRACE = 1_000;
  *
  * @throws SluiceError when it would be open to others without an API key
  */
-export async function createApi({ app, reads, db, chainId, config, log }: ApiOptions): Promise<FastifyInstance> {
+export async function createApi({ app, reads, db, chainId, config, log, streamLimits }: ApiOptions): Promise<FastifyInstance> {
   const server = Fastify({
     logger: false,
     trustProxy: false,
@@ -65,6 +68,9 @@ export async function createApi({ app, reads, db, chainId, config, log }: ApiOpt
   mountMetrics(server, { db, app, chainId });
   const core = [statusRead(app), eventsRead(app), eventTraceRead(app), blockRead(app), queuesRead(app), deadLettersRead()];
   mountReads(server, [...core, ...reads], { db, chainId });
+  const feed = openFeed({ db, app, chainId, log });
+  mountStream(server, { feed, db, app, chainId, log, limits: streamLimits });
+  server.addHook("onClose", () => feed.close());
   await serveDocs(server);
   server.get("/", { schema: { hide: true } as object }, async (_, reply) => reply.redirect("/docs/"));
   return server;

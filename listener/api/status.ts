@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
+import type { Sql } from "../db.ts";
 import { readStatus } from "../journal/status.ts";
 import { read } from "./read.ts";
 import { blockNumber, blockRef, count } from "./schemas.ts";
@@ -11,7 +12,7 @@ export const queueCounts = z.object({
   failed: count.describe("dead letters"),
 });
 
-const status = z.object({
+export const status = z.object({
   chainId: z.int(),
   head: blockNumber.nullable().describe("the chain's, as the writer last saw it"),
   headAt: z.string().nullable().describe("when the node last gave a head, ISO 8601"),
@@ -34,6 +35,14 @@ const status = z.object({
   queues: z.record(z.string(), queueCounts),
 });
 
+/** A status with every queue of the application, those that had no delivery yet too. */
+export const readWholeStatus = (app: App, sql: Sql, chainId: number) =>
+  readStatus(
+    sql,
+    chainId,
+    app.routes.map(({ queue }) => queue),
+  );
+
 /** Where we stand, in one answer. */
 export const statusRead = (app: App) =>
   read({
@@ -41,10 +50,5 @@ export const statusRead = (app: App) =>
     tag: "status",
     summary: "Head, tip, finality, lag, leader, queues",
     response: status,
-    handle: ({ sql, chainId }) =>
-      readStatus(
-        sql,
-        chainId,
-        app.routes.map(({ queue }) => queue),
-      ),
+    handle: ({ sql, chainId }) => readWholeStatus(app, sql, chainId),
   });

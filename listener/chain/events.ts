@@ -17,6 +17,8 @@ export type EventDecoder = {
   revive(json: Record<string, unknown>): Arguments;
   /** That JSON as it is shown: in the order of the declaration, addresses with their checksum. */
   present(json: Record<string, unknown>): Record<string, unknown>;
+  /** Every address among the arguments of that JSON, lower case, those inside arrays and structs too. */
+  addresses(json: Record<string, unknown>): string[];
 };
 
 const WORD = 64;
@@ -40,6 +42,11 @@ function compileEvent(fragment: EventFragment): EventDecoder {
   const isHashed = (input: ParamType) => input.indexed && !wordReader(input);
   const revivers = fragment.inputs.map(input => [nameOf.get(input)!, isHashed(input) ? String : reviver(input)] as const);
   const presenters = fragment.inputs.map(input => [nameOf.get(input)!, isHashed(input) ? String : presenter(input)] as const);
+
+  const finders = fragment.inputs.flatMap(input => {
+    const find = isHashed(input) ? undefined : addressFinder(input);
+    return find ? [[nameOf.get(input)!, find] as const] : [];
+  });
 
   const decodeData = isStatic
     ? (data: Hex, into: Arguments) => {
@@ -71,6 +78,7 @@ function compileEvent(fragment: EventFragment): EventDecoder {
     present(json) {
       return Object.fromEntries(presenters.map(([name, present]) => [name, present(json[name])]));
     },
+    addresses: json => finders.flatMap(([name, find]) => find(json[name])),
   };
 }
 
@@ -145,6 +153,22 @@ function presenter(type: ParamType): (json: unknown) => unknown {
     return json => Object.fromEntries(parts.map(([name, present]) => [name, present((json as Record<string, unknown>)[name])]));
   }
   return type.type === "address" ? json => checksumAddress(json as string) : json => json;
+}
+
+/** What finds the addresses in a value of this type, or undefined where it can hold none. */
+function addressFinder(type: ParamType): ((json: unknown) => string[]) | undefined {
+  if (type.arrayChildren) {
+    const find = addressFinder(type.arrayChildren);
+    return find && (json => (json as unknown[]).flatMap(find));
+  }
+  if (type.components) {
+    const parts = type.components.flatMap((component, i) => {
+      const find = addressFinder(component);
+      return find ? [[component.name || `arg${i}`, find] as const] : [];
+    });
+    return parts.length > 0 ? json => parts.flatMap(([name, find]) => find((json as Record<string, unknown>)[name])) : undefined;
+  }
+  return type.type === "address" ? json => [json as string] : undefined;
 }
 
 /** JSON of decoded arguments, with integers as decimal strings. */

@@ -3,11 +3,13 @@ import { type ContractAt, createDecoder } from "../chain/events.ts";
 import type { BlockRef, ChainUpdate, Checkpoint, Header, Hex, Log } from "../chain/types.ts";
 import { type Db, type Tx, transaction } from "../db.ts";
 import { LeaseLostError } from "../errors.ts";
+import { insertReorg } from "./changes.ts";
 import { insertDeliveries, type Operation, planDeliveries, type Routed, toRouted } from "./deliveries.ts";
 import { EVENT_COLUMNS, type EventRow, insertEvents, type NewEvent, newJournalEvent } from "./events.ts";
 import { planMissing } from "./missing.ts";
 import { lockQueue } from "./queue-lock.ts";
 import { takeBack } from "./take-back.ts";
+import { NOTIFY } from "./wake.ts";
 
 export type JournalOptions = { db: Db; chainId: number; epoch: number; app: App; contracts: readonly ContractAt[] };
 
@@ -42,14 +44,15 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
   const finalEvents = [...new Set(finalRoutes.flatMap(route => [...route.events]))];
   let tip: Hex | null = null;
 
-  async function moveTip(tx: Tx, to: BlockRef | undefined, set: string, values: unknown[]): Promise<number> {
-    const { rows } = await tx.query<{ events: number }>(
+  /** Gives how many events and reorgs there are with this update, and wakes whoever waits for changes once it is committed. */
+  async function moveTip(tx: Tx, to: BlockRef | undefined, set: string, values: unknown[]): Promise<{ events: number; reorgs: number }> {
+    const { rows } = await tx.query<{ events: number; reorgs: number }>(
       `update checkpoint set tip_number = $4::bigint, tip_hash = $5::text, updated_at = now(), ${set}
-       where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text returning events`,
+       where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text returning events, reorgs, ${NOTIFY}`,
       [chainId, epoch, tip, to?.number ?? null, to?.hash ?? null, ...values],
     );
     if (!rows[0]) throw new LeaseLostError(epoch);
-    return rows[0].events;
+    return rows[0];
   }
 
   async function deliver(tx: Tx, routes: readonly CompiledRoute[], routed: readonly Routed[], operation: Operation) {
@@ -58,10 +61,12 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
 
   async function extend(tx: Tx, update: Extract<ChainUpdate, { type: "extend" }>): Promise<Recorded> {
     const last = update.headers.at(-1)!;
-    const total = await moveTip(tx, last, "head_number = greatest($6::bigint, $4::bigint), head_at = now(), events = events + $7::bigint", [
-      update.head,
-      update.logs.length,
-    ]);
+    const { events: total } = await moveTip(
+      tx,
+      last,
+      "head_number = greatest($6::bigint, $4::bigint), head_at = now(), events = events + $7::bigint",
+      [update.head, update.logs.length],
+    );
     const first = total - update.logs.length + 1;
     const events = update.logs.map((log, i): NewEvent => ({ position: first + i, log, decoded: decode(log) }));
     await insertBlocks(tx, chainId, update.headers);
@@ -74,9 +79,11 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     const above = update.ancestor?.number ?? -1;
     // `least` would take a null for nothing to compare with, and call a journal audited that never was.
     const auditedTo = "case when audited_to > $6::bigint then nullif($6::bigint, -1) else audited_to end";
-    await moveTip(tx, update.ancestor, `reorgs = reorgs + 1, audited_to = ${auditedTo}`, [above]);
+    const counts = await moveTip(tx, update.ancestor, `reorgs = reorgs + 1, audited_to = ${auditedTo}`, [above]);
     await tx.query("delete from blocks where chain_id = $1 and number > $2", [chainId, above]);
-    return { update, events: [], ...(await takeBack(tx, { app, chainId, above })) };
+    const taken = await takeBack(tx, { app, chainId, above });
+    await insertReorg(tx, chainId, { ...counts, ancestor: update.ancestor, removed: taken.orphaned.map(({ position }) => position) });
+    return { update, events: [], ...taken };
   }
 
   async function finalize(tx: Tx, update: Extract<ChainUpdate, { type: "finalize" }>): Promise<Recorded> {
@@ -86,7 +93,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     );
     const { rowCount } = await tx.query(
       `update checkpoint set finalized_number = $4::bigint, finalized_hash = $5::text, updated_at = now()
-       where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text`,
+       where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text returning ${NOTIFY}`,
       [chainId, epoch, tip, update.block.number, update.block.hash],
     );
     if (rowCount === 0) throw new LeaseLostError(epoch);
@@ -139,7 +146,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
       [chainId],
     );
     const held = rows[0]?.number == null ? undefined : { number: rows[0].number, hash: rows[0].hash };
-    return moveTip(tx, held, "events = events + $6::bigint", [newEvents]);
+    return (await moveTip(tx, held, "events = events + $6::bigint", [newEvents])).events;
   }
 
   /** The logs that the journal does not hold yet. What a contract or event had when it left and came back is there already. */

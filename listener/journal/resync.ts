@@ -4,9 +4,11 @@ import { logRanges } from "../chain/ranges.ts";
 import type { BlockRef, ChainSource, Header, Hex } from "../chain/types.ts";
 import { type Db, type Tx, transaction } from "../db.ts";
 import { SluiceError } from "../errors.ts";
+import { insertReorg } from "./changes.ts";
 import { type Halted, readHalted } from "./halt.ts";
 import { knownAtOrBelow } from "./known-block.ts";
 import { takeBack } from "./take-back.ts";
+import { NOTIFY } from "./wake.ts";
 
 /**
  * What a resync does: everything from block `from` on is taken back and read from the chain again. `ancestor`, the block
@@ -115,14 +117,14 @@ export async function resync(db: Db, { app, identity }: Pick<ResyncOptions, "app
   const { chainId, genesis, instance } = identity;
   const { from, ancestor, halted } = plan;
   await transaction(db, async tx => {
-    const { rows } = await tx.query<{ events: number }>(
+    const { rows } = await tx.query<{ events: number; reorgs: number }>(
       `update checkpoint set epoch = epoch + 1, writer = null, lease_until = '-infinity', updated_at = now(), reorgs = reorgs + 1,
          halted_reason = null, halted_block = null, halted_at = null, genesis_hash = $2, instance = $3,
          tip_number = $5::bigint, tip_hash = $6::text,
          finalized_hash = case when finalized_number >= $7 then $6 else finalized_hash end,
          finalized_number = case when finalized_number >= $7 then $5 else finalized_number end,
          audited_to = case when audited_to >= $7 then $5 else audited_to end
-       where chain_id = $1 and tip_hash is not distinct from $4 and lease_until < clock_timestamp() returning events`,
+       where chain_id = $1 and tip_hash is not distinct from $4 and lease_until < clock_timestamp() returning events, reorgs, ${NOTIFY}`,
       [chainId, genesis, instance ?? null, plan.tip?.hash ?? null, ancestor?.number ?? null, ancestor?.hash ?? null, from],
     );
     if (!rows[0]) {
@@ -139,11 +141,14 @@ export async function resync(db: Db, { app, identity }: Pick<ResyncOptions, "app
     await keepBlocksBelow(tx, chainId, from, ancestor);
     // A past that was being read goes on from where it is still the chain's.
     await tx.query("update contracts set included_to = $2 where chain_id = $1 and included_to > $2", [chainId, from - 1]);
+    const removed: number[] = [];
     for (let before: number | undefined; ; ) {
       const { orphaned } = await takeBack(tx, { app, chainId, above: from - 1, limit: AT_ONCE, ...(before ? { before } : {}) });
       if (orphaned.length === 0) break;
-      before = orphaned.at(-1)!.position;
+      removed.push(...orphaned.map(({ position }) => position));
+      before = removed.at(-1);
     }
+    await insertReorg(tx, chainId, { ...rows[0], ancestor, removed });
   });
 }
 

@@ -147,4 +147,22 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       create index resyncs_by_chain on resyncs (chain_id, at);
     `,
   },
+  {
+    name: "stream-1",
+    sql: `
+      -- Each reorg, append only. number: checkpoint.reorgs with it. after_position: the last event recorded before it, so that
+      -- events by position and reorgs by (after_position, number) are one order, which never changes. See changes.ts.
+      -- ancestor: null where nothing of the chain was left. removed: positions of the events that it took, newest first.
+      create table reorgs (
+        chain_id bigint not null,
+        number bigint not null,
+        after_position bigint not null,
+        ancestor_number bigint,
+        ancestor_hash text,
+        removed bigint[] not null,
+        at timestamptz not null default now(),
+        primary key (chain_id, number)
+      );
+    `,
+  },
 ];

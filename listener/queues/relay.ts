@@ -1,5 +1,5 @@
 import type { CompiledRoute } from "../app.ts";
-import { type Db, isDbOutage, sleep, transaction } from "../db.ts";
+import { createNaps, type Db, isDbOutage, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
 import { QUEUE_KEY } from "../journal/queue-lock.ts";
 import { createOutage, type Log } from "../log.ts";
@@ -55,20 +55,8 @@ async function relayQueue(route: CompiledRoute, options: RelayOptions, onWake: (
   const jobs = abortable(backend.openQueue(chainId, queue), signal);
   const outage = createOutage(log, `relay of ${queue}`);
   const resendAfter = options.resendAfter ?? 3_000;
-  let woken = false;
-  let rouse = () => {};
-  onWake(() => {
-    woken = true;
-    rouse();
-  });
-  const nap = async (ms: number) => {
-    const napping = new AbortController();
-    rouse = () => napping.abort();
-    signal.addEventListener("abort", rouse, { once: true });
-    if (!woken) await sleep(ms, napping.signal);
-    signal.removeEventListener("abort", rouse);
-    woken = false;
-  };
+  const { nap, wake } = createNaps(signal);
+  onWake(wake);
 
   let pause = BUSY.from;
   let lookedAt = Date.now();

@@ -239,7 +239,7 @@ describe("the journal through the API", () => {
       const result = describedBy(document, `/api/v1/${path}`).safeParse(await ask(api, asked));
       assert.ok(result.success, `${path}: ${result.error}`);
     }
-    const described = Object.keys(document.paths).filter(path => path.startsWith("/api/v1/"));
+    const described = Object.keys(document.paths).filter(path => path.startsWith("/api/v1/") && !path.endsWith("/stream"));
     assert.deepEqual(
       Object.keys(paths)
         .map(path => `/api/v1/${path}`)

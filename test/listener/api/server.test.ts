@@ -236,6 +236,7 @@ describe("the API server", () => {
         "/api/v1/statistics",
         "/api/v1/statistics/series",
         "/api/v1/status",
+        "/api/v1/stream",
         "/healthz",
         "/metrics",
         "/readyz",
@@ -247,7 +248,8 @@ describe("the API server", () => {
       for (const path of Object.keys(document.paths).filter(path => path.startsWith("/api"))) {
         const { responses } = document.paths[path].get;
         assert.ok(responses[400].content["application/problem+json"].schema, path);
-        assert.ok(responses[200].content["application/json"].schema.properties, path);
+        const { content } = responses[200];
+        assert.ok(path.endsWith("/stream") ? content["text/event-stream"] : content["application/json"].schema.properties, path);
       }
     });
 
