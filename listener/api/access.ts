@@ -2,10 +2,11 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { isIP } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { SluiceError } from "../errors.ts";
+import { PAGE_PATHS } from "./page-files.ts";
 import { HttpProblem } from "./problem.ts";
 
-/** What a load balancer or an orchestrator asks without a key; the answers say nothing of the data. */
-const OPEN_PATHS = new Set(["/healthz", "/readyz"]);
+/** What a load balancer or an orchestrator asks without a key, and the page that asks for one; they say nothing of the data. */
+const OPEN_PATHS = new Set<string>(["/healthz", "/readyz", ...PAGE_PATHS]);
 
 const digest = (text: string) => createHash("sha256").update(text).digest();
 

@@ -15,6 +15,7 @@ import { eventTraceRead } from "./event-trace.ts";
 import { eventsRead } from "./events.ts";
 import { mountHealth } from "./health.ts";
 import { mountMetrics } from "./metrics.ts";
+import { servePage } from "./page-files.ts";
 import { answerProblems, PROBLEM_TYPE, problemOf } from "./problem.ts";
 import { queuesRead } from "./queues.ts";
 import { mountReads, type Read } from "./read.ts";
@@ -72,7 +73,7 @@ export async function createApi({ app, reads, db, chainId, config, log, streamLi
   mountStream(server, { feed, db, app, chainId, log, limits: streamLimits });
   server.addHook("onClose", () => feed.close());
   await serveDocs(server);
-  server.get("/", { schema: { hide: true } as object }, async (_, reply) => reply.redirect("/docs/"));
+  await servePage(server);
   return server;
 }
 

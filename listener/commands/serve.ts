@@ -3,6 +3,8 @@ import { type ApiOptions, listenApi, type RunningApi } from "../api/server.ts";
 import { readDeployment } from "../chain/deployment.ts";
 import { reads } from "../dapp/reads.ts";
 import { app } from "../dapp/routes.ts";
+import { buildPage } from "../embedded/build.ts";
+import { describe } from "../errors.ts";
 import { openProcess } from "./process.ts";
 
 /** Serves the API until the process is told to stop. */
@@ -11,6 +13,8 @@ export async function serve(): Promise<void> {
   const { config, log, signal } = process;
   const { chainId } = readDeployment(config.deployment);
   const { db } = await process.openDatabase();
+  // Who only wants the API shall have it where the page cannot be built.
+  await buildPage().catch(error => log.warn({ reason: describe(error) }, "no dashboard"));
   const api = await startApi({ app, config, db, chainId, log });
   process.defer(() => api.close());
   log.info({ chainId, url: api.url, docs: `${api.url}/docs` }, "serving");

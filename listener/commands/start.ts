@@ -8,6 +8,7 @@ import type { Config } from "../config.ts";
 import { deployDemo, openDemo } from "../dapp/demo.ts";
 import { app } from "../dapp/routes.ts";
 import { sleep } from "../db.ts";
+import { buildPage } from "../embedded/build.ts";
 import { type LocalChain, startChain } from "../embedded/chain.ts";
 import { describe, SluiceError, WrongChainError } from "../errors.ts";
 import { type Halted, RESYNC } from "../journal/halt.ts";
@@ -40,7 +41,7 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
   running.defer(() => terminal.close());
   terminal.line("Sluice: contract events in, BullMQ jobs out\n");
 
-  const [{ db, url, embedded }, chain] = await Promise.all([running.openDatabase({ max: 20 }), openChain(running)]);
+  const [{ db, url, embedded }, chain] = await Promise.all([running.openDatabase({ max: 20 }), openChain(running), buildPage()]);
   terminal.started("database", embedded ? `embedded Postgres in ${running.config.dataDir}` : redactUrl(url));
   const config: Config = chain ? { ...running.config, rpcUrls: [chain.url, chain.wsUrl], pollInterval: LOCAL_POLL } : running.config;
   terminal.started("chain", chain ? describeChain(chain) : config.rpcUrls.map(redactUrl).join(", "));
@@ -57,6 +58,7 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
   const port = (await isFree(config.host, config.port)) ? config.port : 0;
   const api = await startApi({ config: { ...config, port }, db, app, chainId, log });
   running.defer(() => api.close());
+  terminal.started("dashboard", api.url);
   terminal.started("API", `${api.url}/docs`);
   terminal.started("log", join(config.dataDir, "sluice.log"));
 

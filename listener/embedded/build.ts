@@ -1,3 +1,6 @@
+import { globSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { bindingInstalled, bindingLoads, installBinding } from "../../setup/postinstall.mjs";
 import { SluiceError } from "../errors.ts";
 
@@ -29,4 +32,25 @@ export function ensureBinding({ log = () => {} }: { log?: (line: string) => void
   throw new SluiceError(`Hardhat's native binding is missing for ${process.platform}-${process.arch} on Node ${process.version}`, {
     hint: "run `npm ci` again with network access; if that does not help, run it with Node 24",
   });
+}
+
+const PAGE = fileURLToPath(new URL("../dashboard/", import.meta.url));
+
+/**
+ * Builds the dashboard where it is missing or older than its source, in under a second: a checkout of another version
+ * shows its own page. Throws SluiceError when it cannot be built.
+ */
+export async function buildPage(): Promise<void> {
+  const changedAt = (file: string) => statSync(join(PAGE, file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const sources = globSync("**/*", { cwd: PAGE, exclude: ["dist"] });
+  if (Math.max(...sources.map(changedAt)) < changedAt(join("dist", "index.html"))) return;
+  try {
+    const { build } = await import("vite");
+    await build({ configFile: join(PAGE, "vite.config.ts"), logLevel: "error" });
+  } catch (cause) {
+    throw new SluiceError(`the dashboard could not be built: ${(cause as Error).message}`, {
+      hint: "`npm run build` shows the messages",
+      cause,
+    });
+  }
 }

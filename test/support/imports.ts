@@ -13,6 +13,8 @@ const ALLOWED: Record<string, readonly string[]> = {
   webhooks: [...FOUNDATION, "chain", "app", "journal"],
   worker: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks"],
   api: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks", "worker"],
+  // The page runs in a browser and knows only what the API answers.
+  dashboard: [],
   embedded: FOUNDATION,
   dapp: ["app", "db", "chain", "errors", "api"],
   commands: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks", "worker", "api", "embedded", "dapp"],

@@ -1,0 +1,72 @@
+/** What the API answers, as far as the page reads it. The schemas of listener/api are the truth. */
+
+export type BlockRef = { number: number; hash: string };
+export type QueueCounts = { pending: number; inFlight: number; done: number; failed: number };
+
+export type Status = {
+  chainId: number;
+  head: number | null;
+  headAt: string | null;
+  tip: BlockRef | null;
+  finalized: BlockRef | null;
+  lag: number | null;
+  leader: string | null;
+  auditedTo: number | null;
+  reorgs: number;
+  events: number;
+  deadLetters: number;
+  queues: Record<string, QueueCounts>;
+};
+
+export type EventStatus = "included" | "finalized" | "orphaned" | "undecodable";
+
+export type EventView = {
+  id: string;
+  position: number;
+  contract: string;
+  address: string;
+  name: string;
+  arguments: Record<string, unknown> | null;
+  status: EventStatus;
+  error: string | null;
+  block: BlockRef & { timestamp: number };
+  transactionHash: string;
+  logIndex: number;
+};
+
+export type Delivery = {
+  queue: string;
+  position: number;
+  operation: "apply" | "revert" | "run" | "replay";
+  state: "pending" | "sent" | "done" | "dead";
+  attempts: number;
+  lastError: string | null;
+  createdAt: string;
+  sentAt: string | null;
+  doneAt: string | null;
+};
+
+export type EventTrace = EventView & { topics: string[]; data: string; seenAt: string; deliveries: Delivery[] };
+
+export type Queue = QueueCounts & {
+  name: string;
+  kind: "projection" | "task";
+  handler: string;
+  follows: "head" | "finality";
+  events: string[];
+  batch: number;
+  ordered: boolean;
+  oldest: string | null;
+};
+
+export type DeadLetter = {
+  queue: string;
+  position: number;
+  operation: Delivery["operation"];
+  events: string[];
+  attempts: number;
+  lastError: string | null;
+  at: string;
+};
+
+export type Page<Item> = { items: Item[]; nextCursor: string | null };
