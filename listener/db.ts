@@ -49,15 +49,23 @@ export function keepAlive(pool: pg.Pool): void {
 }
 
 /**
+ * Milliseconds that a transaction which writes may stand still. A process that is stopped, or cut off, in the middle of one
+ * would keep its locks for as long as that lasts: no other listener could take over, no other worker touch the same rows.
+ */
+const STANDSTILL = 5_000;
+
+/**
  * Runs `work` in one transaction and gives its result; anything it throws rolls everything back.
  *
- * @param isolation the default reads what is committed; `repeatable read` sees one moment throughout
+ * @param isolation the default reads what is committed, for writing; `repeatable read` sees one moment throughout, and may
+ *   stand still between its statements as long as it likes
  */
 export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>, isolation = "read committed"): Promise<T> {
   const tx = await db.connect();
   let broken: Error | undefined;
   try {
-    await tx.query(`begin isolation level ${isolation}`);
+    const limit = isolation === "read committed" ? `; set local idle_in_transaction_session_timeout = ${STANDSTILL}` : "";
+    await tx.query(`begin isolation level ${isolation}${limit}`);
     const result = await work(tx);
     await tx.query("commit");
     return result;
@@ -72,7 +80,7 @@ export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>, isola
 }
 
 /** SQLSTATE classes of a server that is not there (any more), starts, stops, or asks to try again. */
-const TRANSIENT_STATES = /^(08|57P0|53|40001|40P01|25006|58)/;
+const TRANSIENT_STATES = /^(08|57P0|53|40001|40P01|25006|25P03|58)/;
 const TRANSIENT_CODES = new Set([
   "ECONNREFUSED",
   "ECONNRESET",

@@ -51,6 +51,24 @@ describe("database", () => {
     assert.equal((await base.db.query("select 1 as one")).rows[0].one, 1);
   });
 
+  it("takes the locks from a transaction that stands still, as that of a process that was stopped does", async () => {
+    await using base = await openTestDatabase([{ name: "one", sql: "create table one (n integer); insert into one values (1)" }]);
+    const locked = Promise.withResolvers<void>();
+    const taken = Promise.withResolvers<void>();
+    const standing = transaction(base.db, async tx => {
+      await tx.query("update one set n = 2");
+      locked.resolve();
+      await taken.promise;
+      await tx.query("update one set n = 3");
+    });
+    standing.catch(() => {});
+    await locked.promise;
+    await base.db.query("update one set n = n + 10");
+    taken.resolve();
+    assert.ok(isDbOutage(await standing.catch(error => error)));
+    assert.equal((await base.db.query("select n from one")).rows[0].n, 11);
+  });
+
   it("reads amounts as bigint and positions as numbers", async () => {
     await using base = await openTestDatabase([]);
     const { rows } = await base.db.query(

@@ -47,6 +47,8 @@ export function installRedisServer(): string | undefined {
 export type RedisServer = {
   url: string;
   port: number;
+  /** Where its data is. */
+  dir: string;
   /** Ends it in order; with `SIGKILL` as a crash would. The data stays until `remove`. */
   stop(signal?: NodeJS.Signals): Promise<void>;
   /** Starts it again on the same port and data. */
@@ -76,6 +78,7 @@ export async function startRedisServer(settings: Record<string, string> = {}): P
   const server: RedisServer = {
     url: `redis://127.0.0.1:${port}`,
     port,
+    dir,
     async start() {
       child = spawn(program, args, { stdio: "ignore" });
       const started = child;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { JsonRpcProvider } from "ethers";
-import type { Db } from "../../listener/db.ts";
+import { type Db, sleep } from "../../listener/db.ts";
 import { deployToken } from "../../scripts/support/deploy-token.ts";
 import { writeDeployment } from "../../scripts/support/deployment.ts";
 import { type LocalNode, startAnvil } from "./anvil.ts";
@@ -13,7 +13,8 @@ import { type RedisServer, startRedisServer } from "./redis-server.ts";
 import { token } from "./token.ts";
 
 export type WorldOptions = {
-  redis: boolean;
+  /** Whether there is a Redis, or with which settings. */
+  redis: boolean | Record<string, string>;
   node?: () => Promise<LocalNode>;
   /** A database of this world's own, where the suite's server must not be touched. */
   database?: () => Promise<{ url: string; db: Db; close(): Promise<void> }>;
@@ -30,7 +31,7 @@ export async function openWorld({ redis, node = startAnvil, database = () => ope
   closing.push(() => base.close());
   let server: RedisServer | undefined;
   if (redis) {
-    server = await startRedisServer();
+    server = await startRedisServer(redis === true ? {} : redis);
     closing.push(() => server!.remove());
   }
   const file = join(folder, "deployment.json");
@@ -58,10 +59,14 @@ export async function openWorld({ redis, node = startAnvil, database = () => ope
   const accounts = await chain.rpc<string[]>("eth_accounts");
   const started: Running[] = [];
   const stopping: (() => void)[] = [];
+  // Goes on over all traffics: the same transactions after a revert would make the same blocks again.
+  let turn = 0;
   const one = async <R>(query: string): Promise<R> => (await base.db.query(query)).rows[0] as R;
 
   const world = {
     chain,
+    /** The token's address. */
+    address,
     redis: server,
     environment,
     folder,
@@ -71,15 +76,16 @@ export async function openWorld({ redis, node = startAnvil, database = () => ope
       started.push(process);
       return process;
     },
-    /** Sends transactions one after another until it is told to stop. One that a reorg confused is nobody's fault. */
-    traffic() {
+    /** Sends transactions one after another, `pause` ms apart, until it is told to stop. One that a reorg confused is nobody's fault. */
+    traffic(pause = 0) {
       let going = true;
       let sent = 0;
       stopping.push(() => {
         going = false;
       });
       const ended = (async () => {
-        for (let i = 0; going; i++) {
+        for (; going; turn++) {
+          const i = turn;
           const from = accounts[i % 5]!;
           const call =
             i % 5 === 0
@@ -91,6 +97,7 @@ export async function openWorld({ redis, node = startAnvil, database = () => ope
             .rpc("eth_sendTransaction", [{ from: i % 5 === 0 ? accounts[0] : from, to: address, data: call, gas: "0x7a120" }])
             .then(() => void (sent += 1))
             .catch(() => {});
+          if (pause > 0) await sleep(pause);
         }
       })();
       return {

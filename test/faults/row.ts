@@ -1,0 +1,23 @@
+/**
+ * What a fault came to. `lost`, `doubled` and `wrong` are numbers of events, effects and statements that differ from what
+ * the chain itself says at the end; `settledSeconds` is the longest time from a fault's end to everything being delivered.
+ */
+export type FaultRow = {
+  fault: string;
+  times: number;
+  lost: number;
+  doubled: number;
+  wrong: number;
+  settledSeconds: number;
+  note?: string;
+};
+
+/** `times`: how often the fault happens. `seed`: decides where and when. `log`: says how far it is, for a person. */
+export type FaultOptions = { times: number; seed: number; log: (line: string) => void };
+export type FaultRun = (options: FaultOptions) => Promise<FaultRow>;
+
+/** The longest time in which everything has to be right again (s). */
+export const SETTLED_WITHIN = 10;
+
+export const holds = ({ lost, doubled, wrong, settledSeconds }: FaultRow): boolean =>
+  lost === 0 && doubled === 0 && wrong === 0 && settledSeconds <= SETTLED_WITHIN;

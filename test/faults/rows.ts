@@ -1,0 +1,19 @@
+import type { FaultRun } from "./row.ts";
+
+/** A fault, how often it happens in CI and before a release, and what makes it happen. */
+export type Row = { name: string; ci: number; release: number; load: () => Promise<FaultRun> };
+
+export const rows: readonly Row[] = [
+  { name: "kill", ci: 150, release: 1_000, load: async () => (await import("./kills.ts")).run },
+  { name: "stopped-leader", ci: 10, release: 50, load: async () => (await import("./leader.ts")).stopped },
+  { name: "partitioned-leader", ci: 3, release: 20, load: async () => (await import("./leader.ts")).partitioned },
+  { name: "redis-killed", ci: 10, release: 60, load: async () => (await import("./redis.ts")).killed },
+  { name: "redis-flushed", ci: 3, release: 20, load: async () => (await import("./redis.ts")).flushed },
+  { name: "redis-lost-tail", ci: 2, release: 20, load: async () => (await import("./redis.ts")).lostTail },
+  { name: "redis-full", ci: 2, release: 10, load: async () => (await import("./redis.ts")).full },
+  { name: "postgres-backend", ci: 50, release: 500, load: async () => (await import("./postgres.ts")).backendKilled },
+  { name: "postgres-restart", ci: 3, release: 20, load: async () => (await import("./postgres.ts")).restarted },
+  { name: "postgres-reply", ci: 100, release: 1_000, load: async () => (await import("./postgres.ts")).replyLost },
+  { name: "reorg-anvil", ci: 64, release: 640, load: async () => (await import("./reorgs.ts")).onAnvil },
+  { name: "reorg-hardhat", ci: 5, release: 50, load: async () => (await import("./reorgs.ts")).onHardhat },
+];

@@ -1,0 +1,80 @@
+/**
+ * Faults against real processes, a real Postgres, a real Redis and a real chain; and what became of every event.
+ *
+ *     npm run test:faults                          # as in CI
+ *     npm run test:faults -- --release             # ten times as often
+ *     npm run test:faults -- --only reorg --seed 7 # rows whose name contains the word, with that seed
+ *     npm run test:faults -- --json                # the same as JSON on standard output
+ *
+ * Exit 1 unless nothing was lost, doubled or wrong, and everything was settled within 10 s of the last fault.
+ */
+import { parseArgs } from "node:util";
+import { newSeed } from "../../scripts/support/random.ts";
+import { type FaultRow, type FaultRun, holds, SETTLED_WITHIN } from "./row.ts";
+import { rows } from "./rows.ts";
+
+const { values } = parseArgs({
+  options: {
+    release: { type: "boolean" },
+    only: { type: "string" },
+    seed: { type: "string" },
+    json: { type: "boolean" },
+    times: { type: "string" },
+  },
+});
+const seed = values.seed === undefined ? newSeed() : Number(values.seed);
+const chosen = rows.filter(({ name }) => name.includes(values.only ?? ""));
+if (chosen.length === 0 || !Number.isSafeInteger(seed)) {
+  console.error(`test:faults: --only is part of one of these: ${rows.map(({ name }) => name).join(", ")}; --seed is a whole number`);
+  process.exit(2);
+}
+const began = performance.now();
+const seconds = () => Math.round((performance.now() - began) / 1_000);
+const log = (line: string) => void process.stderr.write(`${String(seconds()).padStart(5)} s  ${line}\n`);
+const profile = values.release ? "release" : "ci";
+
+log(`seed ${seed}, profile ${profile}`);
+const results: FaultRow[] = [];
+for (const { name, load, ...counts } of chosen) {
+  const times = values.times ? Number(values.times) : counts[profile];
+  results.push(await attempt(name, await load(), times));
+  log(line(results.at(-1)!));
+}
+const ok = results.every(holds);
+if (values.json) process.stdout.write(`${JSON.stringify({ ok, seed, profile, seconds: seconds(), rows: results }, null, 2)}\n`);
+else print();
+process.exit(ok ? 0 : 1);
+
+/** A row that breaks down is one that does not hold. */
+async function attempt(name: string, run: FaultRun, times: number): Promise<FaultRow> {
+  try {
+    return await run({ times, seed, log });
+  } catch (error) {
+    return {
+      fault: name,
+      times,
+      lost: 0,
+      doubled: 0,
+      wrong: 1,
+      settledSeconds: 0,
+      note: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    };
+  }
+}
+
+function line({ fault, times, lost, doubled, wrong, settledSeconds }: FaultRow): string {
+  const cells = [times, lost, doubled, wrong, settledSeconds.toFixed(1)].map(cell => String(cell).padStart(8));
+  return `${fault.padEnd(46)}${cells.join("")}`;
+}
+
+function print(): void {
+  console.log(`\nseed ${seed}: npm run test:faults --${values.release ? " --release" : ""} --seed ${seed}`);
+  console.log(`${"fault".padEnd(46)}${["times", "lost", "doubled", "wrong", "settled"].map(cell => cell.padStart(8)).join("")} s`);
+  for (const row of results) {
+    console.log(line(row));
+    if (row.note) console.log(`    ${row.note}`);
+  }
+  const passing = results.filter(holds).length;
+  console.log(`${passing} passing (${seconds()} s; settled within ${SETTLED_WITHIN} s is demanded)`);
+  if (passing < results.length) console.log(`${results.length - passing} failing`);
+}
