@@ -19,7 +19,7 @@ type Stretch = { from: number; to: number; answer?: Promise<Log[]> };
  * not configured: it grows while answers are small and shrinks when the node refuses, and a cap that a node stated is
  * tried again later, for providers change their plans. No range is larger than one answer.
  *
- * @throws RangeRefusedError when the node refuses a single block: that is its last word
+ * @throws RangeRefusedError when the node refuses a single block, which is its last word, or does not have the range
  */
 export async function* logRanges(source: ChainSource, from: number, to: number, inFlight = 3): AsyncGenerator<Range> {
   const span = createSpan();
@@ -34,6 +34,8 @@ export async function* logRanges(source: ChainSource, from: number, to: number, 
       yield { from: first.from, to: first.to, logs };
     } catch (error) {
       if (!(error instanceof RangeRefusedError) || blocks === 1) throw error;
+      // No smaller range would do: whoever said that the chain goes so far has to be asked again.
+      if (error.refusal.kind === "node behind") throw error;
       span.refused(blocks, error.refusal);
       delete first.answer;
     }

@@ -18,7 +18,10 @@ export class RpcError extends SluiceError {
   }
 }
 
-/** `knows`: only a URL whose node has the block of this number is asked. One that is behind answers as if nothing were there. */
+/**
+ * `knows`: only a URL whose node has the block of this number is asked. One that is behind answers as if nothing were there.
+ * Where each URL said that it has not, the call rejects with `RpcError`.
+ */
 export type CallOptions = { knows?: number };
 
 export interface Rpc {
@@ -44,6 +47,8 @@ const MAX_REST = 10_000;
 /** What a node says that means "not now" rather than "no", besides that it limits the rate. */
 const TRANSIENT = /no backend is currently healthy|temporarily unavailable|try again/i;
 const TOO_MANY_REQUESTS = 429;
+const BEHIND = -32_000;
+const BEHIND_REST = 100;
 
 const isTransient = (message: string) => TRANSIENT.test(message) || classifyRefusal(message).kind === "rate limited";
 
@@ -94,7 +99,7 @@ export function openRpc(
       if (error instanceof RpcError) return null;
       throw error;
     });
-    if (header === null) throw new NodeFault(`it does not have block ${number} yet`);
+    if (header === null) throw new NodeBehind(`it does not have block ${number} yet`);
   }
 
   async function identify(endpoint: Endpoint, { chainId, genesis }: { chainId: number; genesis: Hex }): Promise<void> {
@@ -121,6 +126,7 @@ export function openRpc(
 
   return {
     async call<T>(method: string, parameters: readonly unknown[], { knows }: CallOptions = {}): Promise<T> {
+      const behind = new Set<Endpoint>();
       for (;;) {
         const endpoint = await nextEndpoint();
         signal.throwIfAborted();
@@ -139,6 +145,14 @@ export function openRpc(
           }
           endpoint.identified = undefined;
           signal.throwIfAborted();
+          // A block that no node has may never have been: whoever named it must not be waited for.
+          if (error instanceof NodeBehind && behind.add(endpoint).size === endpoints.length)
+            throw new RpcError(method, BEHIND, `header not found: no node has block ${knows}`);
+          if (error instanceof NodeBehind) {
+            // It works, it is only not that far: no reason to leave it alone for longer each time.
+            endpoint.restUntil = Date.now() + BEHIND_REST;
+            continue;
+          }
           const asked = error instanceof NodeFault ? error.retryAfter : undefined;
           const grown = Math.min(MAX_REST, 100 * 2 ** Math.min(endpoint.failures, 10));
           endpoint.failures += 1;
@@ -169,6 +183,9 @@ class NodeFault extends Error {
     this.retryAfter = retryAfter;
   }
 }
+
+/** This node does not have a block that the answer depends on. */
+class NodeBehind extends NodeFault {}
 
 function httpTransport(url: string, dispatcher: Dispatcher): Transport {
   const { origin, pathname, search, username, password } = new URL(url);

@@ -2,9 +2,10 @@ import type { Finality, Verify } from "../config.ts";
 import { sleep } from "../db.ts";
 import { BadAnswerError, SluiceError } from "../errors.ts";
 import type { Log as Logger } from "../log.ts";
+import { parseHeader, parseLogs, toHex } from "./answers.ts";
 import { classifyRefusal, type RangeRefusal } from "./provider-errors.ts";
 import { type CallOptions, type Rpc, RpcError } from "./rpc.ts";
-import type { BlockRef, ChainSource, Header, Hex, Log, LogFilter } from "./types.ts";
+import type { BlockRef, ChainSource, Header, Log, LogFilter } from "./types.ts";
 import { checkBlock, checkLogs } from "./verify.ts";
 
 /** The node wants a smaller range, and says so in one of the ways of `classifyRefusal`. */
@@ -23,22 +24,6 @@ export class UnknownBlockError extends SluiceError {
     super(`the node does not know block ${block.number} ${block.hash}`, { retryable: true, cause });
   }
 }
-
-type RawHeader = { number: Hex; hash: Hex; parentHash: Hex; timestamp: Hex; logsBloom: Hex };
-type RawLog = {
-  blockNumber: Hex;
-  blockHash: Hex;
-  blockTimestamp?: Hex;
-  transactionHash: Hex;
-  transactionIndex: Hex;
-  logIndex: Hex;
-  address: Hex;
-  topics: Hex[];
-  data: Hex;
-  removed?: boolean;
-};
-
-const EMPTY_BLOOM = `0x${"00".repeat(256)}`;
 
 /** Blocks of headers asked for at once. */
 const HEADERS_AT_ONCE = 16;
@@ -63,29 +48,30 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
     wake();
   });
 
-  const block = async (method: string, at: string): Promise<Header | undefined> => {
+  const block = async (method: string, at: string, fits: (header: Header) => boolean): Promise<Header | undefined> => {
     try {
-      const raw = await rpc.call<RawHeader | null>(method, [at, false]);
-      return raw ? parseHeader(raw) : undefined;
+      const answer = await rpc.call<unknown>(method, [at, false]);
+      if (answer === null) return undefined;
+      const header = parseHeader(answer);
+      if (!fits(header)) throw new BadAnswerError(`block ${header.number} ${header.hash} in an answer for ${at}`);
+      return header;
     } catch (error) {
       if (error instanceof RpcError && classifyRefusal(error.message).kind === "node behind") return undefined;
       throw error;
     }
   };
-  const headerByNumber = (number: number) => block("eth_getBlockByNumber", toHex(number));
+  const headerByNumber = (number: number) => block("eth_getBlockByNumber", toHex(number), header => header.number === number);
 
   const ours = (logs: Log[]) => (filter.wants ? logs.filter(filter.wants) : logs);
 
   const getLogs = async (range: object, options?: CallOptions): Promise<Log[]> => {
-    const raw = await rpc.call<RawLog[]>("eth_getLogs", [{ ...range, address: filter.addresses, topics: [filter.topics] }], options);
-    if (!Array.isArray(raw)) throw new BadAnswerError("eth_getLogs answered something that is not a list");
-    return raw.map(parseLog);
+    return parseLogs(await rpc.call("eth_getLogs", [{ ...range, address: filter.addresses, topics: [filter.topics] }], options));
   };
 
   return {
     async head() {
       for (;;) {
-        const header = await block("eth_getBlockByNumber", "latest");
+        const header = await block("eth_getBlockByNumber", "latest", () => true);
         if (header) return header;
         await sleep(pollInterval, signal);
         signal.throwIfAborted();
@@ -93,12 +79,16 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
     },
 
     async finalized(head) {
-      if (typeof finality === "string") return block("eth_getBlockByNumber", finality);
+      // A final block above the head is that of another node, which is ahead: what lies between is not there to be read yet.
+      if (typeof finality === "string") {
+        const final = await block("eth_getBlockByNumber", finality, () => true);
+        return final && final.number <= head.number ? final : undefined;
+      }
       return head.number < finality ? undefined : headerByNumber(head.number - finality);
     },
 
     headerByNumber,
-    headerByHash: hash => block("eth_getBlockByHash", hash),
+    headerByHash: hash => block("eth_getBlockByHash", hash, header => header.hash === hash),
 
     async headers(numbers) {
       const found: (Header | undefined)[] = [];
@@ -147,39 +137,5 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
       announced = false;
       signal.throwIfAborted();
     },
-  };
-}
-
-const toHex = (number: number) => `0x${number.toString(16)}`;
-
-function parseHeader(raw: RawHeader): Header {
-  const header = {
-    number: Number(raw.number),
-    hash: raw.hash,
-    parentHash: raw.parentHash,
-    timestamp: Number(raw.timestamp),
-    logsBloom: raw.logsBloom ?? EMPTY_BLOOM,
-  };
-  if (!Number.isSafeInteger(header.number) || !Number.isSafeInteger(header.timestamp) || !header.hash || !header.parentHash) {
-    throw new BadAnswerError("a block without number, hash, parent hash or timestamp");
-  }
-  return header;
-}
-
-function parseLog(raw: RawLog): Log {
-  if (raw.removed) throw new BadAnswerError(`log ${Number(raw.logIndex)} of block ${Number(raw.blockNumber)} is marked as removed`);
-  if (!raw.blockHash || !raw.transactionHash || !Array.isArray(raw.topics) || typeof raw.data !== "string") {
-    throw new BadAnswerError("a log without block hash, transaction hash, topics or data");
-  }
-  return {
-    blockNumber: Number(raw.blockNumber),
-    blockHash: raw.blockHash,
-    blockTimestamp: raw.blockTimestamp === undefined ? undefined : Number(raw.blockTimestamp),
-    transactionHash: raw.transactionHash,
-    transactionIndex: Number(raw.transactionIndex),
-    logIndex: Number(raw.logIndex),
-    address: raw.address.toLowerCase(),
-    topics: raw.topics,
-    data: raw.data,
   };
 }

@@ -4,9 +4,10 @@ import { createServer, type IncomingMessage } from "node:http";
 import { type TestContext, test } from "node:test";
 import pino from "pino";
 import { follow } from "../../../listener/chain/follow.ts";
-import { openRpc } from "../../../listener/chain/rpc.ts";
+import { openRpc, RpcError } from "../../../listener/chain/rpc.ts";
 import { nodeSource } from "../../../listener/chain/source.ts";
 import { WrongChainError } from "../../../listener/errors.ts";
+import { hashOf, nameOf } from "../../support/scripted-chain.ts";
 
 const silent = pino({ level: "silent" });
 
@@ -43,11 +44,13 @@ const hex = (number: number) => `0x${number.toString(16)}`;
 /** The blocks of a chain whose hashes begin with `name`. */
 function chainOf(name: string, { chainId, length }: { chainId: number; length: number }) {
   const block = (number: number) =>
-    number > length ? null : { number: hex(number), hash: `${name}${number}`, parentHash: `${name}${number - 1}`, timestamp: hex(number) };
+    number > length
+      ? null
+      : { number: hex(number), hash: hashOf(`${name}${number}`), parentHash: hashOf(`${name}${number - 1}`), timestamp: hex(number) };
   return (method: string, [at]: unknown[]): Answer => {
     if (method === "eth_chainId") return { result: hex(chainId) };
     if (method === "eth_getBlockByNumber") return { result: block(at === "latest" || at === "finalized" ? length : Number(at)) };
-    if (method === "eth_getBlockByHash") return { result: block(Number(String(at).slice(name.length))) };
+    if (method === "eth_getBlockByHash") return { result: block(Number(nameOf(String(at)).slice(name.length))) };
     if (method === "eth_getLogs") return { result: [] };
     return { error: { code: -32_601, message: "the method does not exist" } };
   };
@@ -67,7 +70,7 @@ for (const [code, message] of [
     const filter = { addresses: [`0x${"1".repeat(40)}`], topics: [`0x${"1".repeat(64)}`] };
     const source = nodeSource({ rpc, filter, finality: 2, verify: "off", pollInterval: 5, signal, log: silent });
     for await (const update of follow(source, { start: 0, finalized: undefined, blocks: [] }, silent)) {
-      if (update.type === "extend" && update.headers.at(-1)?.hash === "a3") break;
+      if (update.type === "extend" && update.headers.at(-1)?.hash === hashOf("a3")) break;
     }
   });
 }
@@ -95,8 +98,8 @@ test("asks nothing of a URL that stands for another chain", { timeout: 10_000 },
     asked.push(method);
     return theirs(method, parameters);
   });
-  const { rpc } = open(t, [first, second], { chain: { chainId: 1, genesis: "a0" } });
-  assert.equal((await rpc.call<{ hash: string }>("eth_getBlockByNumber", ["latest", false])).hash, "a3");
+  const { rpc } = open(t, [first, second], { chain: { chainId: 1, genesis: hashOf("a0") } });
+  assert.equal((await rpc.call<{ hash: string }>("eth_getBlockByNumber", ["latest", false])).hash, hashOf("a3"));
   down = true;
   await assert.rejects(rpc.call("eth_getLogs", [{}]), WrongChainError);
   assert.ok(!asked.includes("eth_getLogs"));
@@ -106,7 +109,7 @@ test("finds out when a URL that came back stands for another chain", { timeout: 
   let node = chainOf("a", { chainId: 1, length: 3 });
   let down = 0;
   const url = await nodeOf(t, (method, parameters) => (down-- > 0 ? { status: 503 } : node(method, parameters)));
-  const { rpc } = open(t, [url], { chain: { chainId: 1, genesis: "a0" } });
+  const { rpc } = open(t, [url], { chain: { chainId: 1, genesis: hashOf("a0") } });
   await rpc.call("eth_getBlockByNumber", ["latest", false]);
   node = chainOf("b", { chainId: 1, length: 3 });
   down = 2;
@@ -116,8 +119,8 @@ test("finds out when a URL that came back stands for another chain", { timeout: 
 test("takes no logs from a second URL whose node is not that far yet", { timeout: 10_000 }, async t => {
   const log = (number: number) => ({
     blockNumber: hex(number),
-    blockHash: `a${number}`,
-    transactionHash: "tx",
+    blockHash: hashOf(`a${number}`),
+    transactionHash: hashOf("tx"),
     transactionIndex: "0x0",
     logIndex: "0x0",
     address: `0x${"1".repeat(40)}`,
@@ -143,4 +146,11 @@ test("takes no logs from a second URL whose node is not that far yet", { timeout
   const filter = { addresses: [`0x${"1".repeat(40)}`], topics: [`0x${"1".repeat(64)}`] };
   const source = nodeSource({ rpc, filter, finality: "finalized", verify: "bloom", pollInterval: 5, signal, log: silent });
   assert.equal((await source.logsIn(1, 40)).length, 40);
+});
+
+test("waits for no block that none of its nodes has", { timeout: 10_000 }, async t => {
+  const urls = await Promise.all([3, 2].map(length => nodeOf(t, chainOf("a", { chainId: 1, length }))));
+  const { rpc } = open(t, urls);
+  await assert.rejects(rpc.call("eth_getLogs", [{}], { knows: 1_048_575 }), RpcError);
+  assert.deepEqual(await rpc.call("eth_getLogs", [{}], { knows: 3 }), []);
 });

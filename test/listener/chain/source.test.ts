@@ -96,6 +96,10 @@ describe("node source", () => {
     ["a log without a transaction", [{ ...rawLog, transactionHash: undefined }]],
     ["something that is no list", { logs: [] }],
     ["one log twice", [rawLog, rawLog]],
+    ["a log that is null", [null]],
+    ["an index that is no number", [{ ...rawLog, logIndex: "0xzz" }]],
+    ["a topic that is too short", [{ ...rawLog, topics: ["0x12"] }]],
+    ["data that is no hex", [{ ...rawLog, data: "0xzz" }]],
   ];
   for (const [what, answer] of bad) {
     it(`uses nothing of an answer with ${what}`, async () => {
@@ -103,7 +107,17 @@ describe("node source", () => {
     });
   }
 
-  for (const broken of [{ hash: undefined }, { number: "?" }, { parentHash: undefined }, { timestamp: "?" }]) {
+  for (const broken of [
+    { hash: undefined },
+    { hash: "0x12" },
+    { number: "?" },
+    { number: "0xa" },
+    { parentHash: undefined },
+    { timestamp: "?" },
+    { timestamp: "" },
+    { timestamp: null },
+    { logsBloom: "0x00" },
+  ]) {
     it(`uses no header with ${JSON.stringify(broken)}`, async () => {
       await assert.rejects(open({ eth_getBlockByNumber: { ...rawHeader, ...broken } }).source.headerByNumber(9), BadAnswerError);
     });
@@ -131,13 +145,18 @@ describe("node source", () => {
     const answers = {
       eth_getBlockByNumber: (at: string) => {
         asked.push(at);
-        return rawHeader;
+        return at === "safe" ? rawHeader : { ...rawHeader, number: at };
       },
     };
     await open(answers, { finality: "safe" }).source.finalized(header);
     await open(answers, { finality: 4 }).source.finalized(header);
     assert.equal(await open(answers, { finality: 10 }).source.finalized(header), undefined);
     assert.deepEqual(asked, ["safe", "0x5"]);
+  });
+
+  it("takes no block for final that is above the head", async () => {
+    const answers = { eth_getBlockByNumber: { ...rawHeader, number: "0xfffff" } };
+    assert.equal(await open(answers, { finality: "finalized" }).source.finalized(header), undefined);
   });
 
   it("waits no longer than the poll interval for news, and not at all after a head was announced", async () => {

@@ -1,0 +1,70 @@
+import { BadAnswerError } from "../errors.ts";
+import type { Header, Hex, Log } from "./types.ts";
+
+const EMPTY_BLOOM = `0x${"00".repeat(256)}`;
+const QUANTITY = /^0x[0-9a-f]{1,64}$/i;
+const BYTES = /^0x(?:[0-9a-f]{2})*$/i;
+
+export const toHex = (number: number): Hex => `0x${number.toString(16)}`;
+
+/** What a node sends has no type until it was looked at. */
+function fieldsOf(answer: unknown, what: string): Record<string, unknown> {
+  if (typeof answer !== "object" || answer === null || Array.isArray(answer)) throw new BadAnswerError(`${what} is not an object`);
+  return answer as Record<string, unknown>;
+}
+
+function count(value: unknown, what: string): number {
+  const number = typeof value === "string" && QUANTITY.test(value) ? Number(value) : Number.NaN;
+  if (!Number.isSafeInteger(number)) throw new BadAnswerError(`${what} is not a number`);
+  return number;
+}
+
+/** Lower-case, so that the same bytes are the same text whichever node wrote them. */
+function bytes(value: unknown, what: string, length?: number): Hex {
+  if (typeof value !== "string" || !BYTES.test(value)) throw new BadAnswerError(`${what} is not a string of bytes`);
+  if (length !== undefined && value.length !== 2 + 2 * length) throw new BadAnswerError(`${what} is not of ${length} bytes`);
+  return value.toLowerCase();
+}
+
+/**
+ * A node's block as the header that we use.
+ *
+ * @throws BadAnswerError where a field that every block has is missing or is no such thing
+ */
+export function parseHeader(answer: unknown): Header {
+  const raw = fieldsOf(answer, "a block");
+  return {
+    number: count(raw.number, "a block's number"),
+    hash: bytes(raw.hash, "a block's hash", 32),
+    parentHash: bytes(raw.parentHash, "a block's parent hash", 32),
+    timestamp: count(raw.timestamp, "a block's timestamp"),
+    logsBloom: bytes(raw.logsBloom ?? EMPTY_BLOOM, "a block's bloom", 256),
+  };
+}
+
+/**
+ * A node's list of logs.
+ *
+ * @throws BadAnswerError where it is none, or one lacks what it needs or is marked as removed
+ */
+export function parseLogs(answer: unknown): Log[] {
+  if (!Array.isArray(answer)) throw new BadAnswerError("eth_getLogs answered something that is not a list");
+  return answer.map(parseLog);
+}
+
+function parseLog(answer: unknown): Log {
+  const raw = fieldsOf(answer, "a log");
+  if (raw.removed) throw new BadAnswerError(`log ${raw.logIndex} of block ${raw.blockNumber} is marked as removed`);
+  if (!Array.isArray(raw.topics)) throw new BadAnswerError("a log's topics are not a list");
+  return {
+    blockNumber: count(raw.blockNumber, "a log's block number"),
+    blockHash: bytes(raw.blockHash, "a log's block hash", 32),
+    blockTimestamp: raw.blockTimestamp == null ? undefined : count(raw.blockTimestamp, "a log's timestamp"),
+    transactionHash: bytes(raw.transactionHash, "a log's transaction hash", 32),
+    transactionIndex: count(raw.transactionIndex, "a log's transaction index"),
+    logIndex: count(raw.logIndex, "a log's index"),
+    address: bytes(raw.address, "a log's address", 20),
+    topics: raw.topics.map(topic => bytes(topic, "a topic", 32)),
+    data: bytes(raw.data, "a log's data"),
+  };
+}

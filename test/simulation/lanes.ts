@@ -1,0 +1,58 @@
+import { MIGRATIONS } from "../../listener/commands/process.ts";
+import type { FaultRow } from "../faults/row.ts";
+import { openTestDatabase } from "../support/database.ts";
+import type { Difference } from "./compare.ts";
+import { type Lane, type LaneOptions, openLane } from "./lane.ts";
+
+export type LanesOptions = Pick<LaneOptions, "nodes" | "verify"> & {
+  fault: string;
+  times: number;
+  seed: number;
+  log: (line: string) => void;
+  /** Does the fault once, number `n` of all, and waits until everything is right again. Gives the seconds that this took. */
+  once(lane: Lane, n: number): Promise<number>;
+  note?: () => string | undefined;
+};
+
+/** Chains that are followed side by side: most of a fault's time is waiting. */
+const LANES = 8;
+/** Blocks after which a lane begins with a chain of its own: what is compared stays small. */
+const TIMES_PER_CHAIN = 100;
+
+/** Does a fault so many times, on several lanes, and compares each with its chain at its end. */
+export async function runLanes({ fault, times, seed, log, once, note, ...options }: LanesOptions): Promise<FaultRow> {
+  await using base = await openTestDatabase(MIGRATIONS);
+  const row: FaultRow = { fault, times: 0, lost: 0, doubled: 0, wrong: 0, settledSeconds: 0 };
+  let chains = 0;
+  let next = 0;
+  const one = async () => {
+    while (next < times) {
+      const first = next;
+      next = Math.min(times, next + TIMES_PER_CHAIN);
+      const last = next;
+      chains += 1;
+      const own = seed * 1_000 + chains;
+      const lane = await openLane({ db: base.db, chainId: own, seed: own, ...options });
+      let difference: Difference;
+      try {
+        await lane.settle();
+        for (let n = first; n < last; n++) {
+          row.settledSeconds = Math.max(row.settledSeconds, await once(lane, n));
+          row.times += 1;
+        }
+        difference = await lane.compare();
+      } catch (error) {
+        difference = { lost: 0, doubled: 0, wrong: 1, first: (error as Error).message };
+      } finally {
+        await lane.close();
+      }
+      row.lost += difference.lost;
+      row.doubled += difference.doubled;
+      row.wrong += difference.wrong;
+      if (difference.first) log(`${fault}: seed ${seed}, chain ${chains}: ${difference.first}`);
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, one));
+  const text = note?.();
+  return { ...row, settledSeconds: Math.round(row.settledSeconds * 100) / 100, ...(text ? { note: text } : {}) };
+}
