@@ -16,4 +16,5 @@ export const rows: readonly Row[] = [
   { name: "postgres-reply", ci: 100, release: 1_000, load: async () => (await import("./postgres.ts")).replyLost },
   { name: "reorg-anvil", ci: 64, release: 640, load: async () => (await import("./reorgs.ts")).onAnvil },
   { name: "reorg-hardhat", ci: 5, release: 50, load: async () => (await import("./reorgs.ts")).onHardhat },
+  { name: "bad-replies", ci: 2_000, release: 50_000, load: async () => (await import("../simulation/bad-replies.ts")).run },
 ];
