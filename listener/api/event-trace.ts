@@ -64,13 +64,13 @@ export const eventTraceRead = (app: App) =>
   });
 
 /** All rows of an id: the live one first, then the newest. */
-async function findById(sql: Sql, chainId: number, blockHash: string, logIndex: number): Promise<(EventRow & { seen_at: Date })[]> {
+async function findById(sql: Sql, chainId: number, blockHash: string, logIndex: number): Promise<EventRow[]> {
   // The block's number is not in the id. A live row is found by hash through `events_live`; of an orphan the rest of the
   // statement finds the number in `events_orphaned`.
-  const { rows } = await sql.query<EventRow & { seen_at: Date }>(
-    `(select ${EVENT_COLUMNS}, seen_at from events where chain_id = $1 and block_hash = $2 and log_index = $3 and live)
+  const { rows } = await sql.query<EventRow>(
+    `(select ${EVENT_COLUMNS} from events where chain_id = $1 and block_hash = $2 and log_index = $3 and live)
      union all
-     (select ${EVENT_COLUMNS}, seen_at from events where chain_id = $1 and block_hash = $2 and log_index = $3 and not live)
+     (select ${EVENT_COLUMNS} from events where chain_id = $1 and block_hash = $2 and log_index = $3 and not live)
      order by live desc, position desc`,
     [chainId, blockHash, logIndex],
   );

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
+import { readRates } from "../journal/activity.ts";
 import { countDeliveries } from "../journal/status.ts";
 import { read } from "./read.ts";
 import { time } from "./schemas.ts";
@@ -13,6 +14,8 @@ const queue = queueCounts.extend({
   events: z.array(z.string()).describe("what feeds it"),
   batch: z.int().describe("events per delivery at most"),
   ordered: z.boolean().describe("whether deliveries of one key run one after another"),
+  rate: z.number().describe("deliveries settled per second over the last minute"),
+  oldestAge: z.number().nullable().describe("how many seconds the first delivery that is not settled has waited"),
   oldest: time.nullable().describe("since when the first delivery that is not settled waits"),
 });
 
@@ -26,13 +29,17 @@ export const queuesRead = (app: App) =>
     async handle({ sql, chainId }) {
       const names = app.routes.map(route => route.queue);
       const counts = await countDeliveries(sql, chainId, names);
-      const { rows } = await sql.query<{ queue: string; since: Date }>(
-        `select name as queue, (
-           select created_at from deliveries where chain_id = $1 and queue = name and state in ('pending', 'sent') order by position limit 1
-         ) as since from unnest($2::text[]) as names (name)`,
+      const { rows } = await sql.query<{ queue: string; since: Date | null; age: number | null }>(
+        `select name as queue, since, extract(epoch from clock_timestamp() - since)::float8 as age
+         from unnest($2::text[]) as names (name) left join lateral (
+           select created_at as since from deliveries
+           where chain_id = $1 and queue = name and state in ('pending', 'sent') order by position limit 1
+         ) first on true`,
         [chainId, names],
       );
-      const oldest = new Map(rows.map(row => [row.queue, row.since]));
+      const oldest = new Map(rows.map(row => [row.queue, row]));
+      const rates = await readRates(sql, chainId);
+      const round = (value: number) => Math.round(value * 100) / 100;
       const items = app.routes.map(route => ({
         name: route.queue,
         kind: route.task ? ("task" as const) : ("projection" as const),
@@ -42,7 +49,9 @@ export const queuesRead = (app: App) =>
         batch: route.batch,
         ordered: route.orderBy !== undefined,
         ...counts[route.queue]!,
-        oldest: oldest.get(route.queue) ?? null,
+        rate: round(rates.get(route.queue) ?? 0),
+        oldestAge: oldest.get(route.queue)?.age == null ? null : round(oldest.get(route.queue)!.age!),
+        oldest: oldest.get(route.queue)?.since ?? null,
       }));
       return { items, nextCursor: null };
     },

@@ -8,6 +8,7 @@ import { SluiceError } from "../errors.ts";
 import { openFeed } from "../journal/feed.ts";
 import type { Log } from "../log.ts";
 import { guardAccess } from "./access.ts";
+import { activityRead } from "./activity.ts";
 import { blockRead } from "./blocks.ts";
 import { deadLettersRead } from "./dead-letters.ts";
 import { describeRoutes, serveDocs } from "./docs.ts";
@@ -21,6 +22,7 @@ import { queuesRead } from "./queues.ts";
 import { mountReads, type Read } from "./read.ts";
 import { statusRead } from "./status.ts";
 import { mountStream, type StreamLimits } from "./stream.ts";
+import { transactionRead } from "./transactions.ts";
 
 export type ApiOptions = {
   app: App;
@@ -67,7 +69,7 @@ export async function createApi({ app, reads, db, chainId, config, log, streamLi
   await describeRoutes(server);
   mountHealth(server, { db, chainId, maxLag: config.maxLag });
   mountMetrics(server, { db, app, chainId });
-  const core = [statusRead(app), eventsRead(app), eventTraceRead(app), blockRead(app), queuesRead(app), deadLettersRead()];
+  const core = coreReads(app);
   mountReads(server, [...core, ...reads], { db, chainId });
   const feed = openFeed({ db, app, chainId, log });
   mountStream(server, { feed, db, app, chainId, log, limits: streamLimits });
@@ -76,6 +78,18 @@ export async function createApi({ app, reads, db, chainId, config, log, streamLi
   await servePage(server);
   return server;
 }
+
+/** What every application's API shows. */
+const coreReads = (app: App): Read[] => [
+  statusRead(app),
+  activityRead(app),
+  eventsRead(app),
+  eventTraceRead(app),
+  transactionRead(app),
+  blockRead(app),
+  queuesRead(app),
+  deadLettersRead(),
+];
 
 /** A server that answers. `close` lets requests under way finish, for a short while. */
 export type RunningApi = { url: string; close(): Promise<void> };

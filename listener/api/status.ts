@@ -31,6 +31,17 @@ export const status = z.object({
   auditedTo: blockNumber.nullable(),
   reorgs: count,
   events: count.describe("journalled so far, those of reorgs too"),
+  backfill: z
+    .object({
+      from: blockNumber,
+      to: blockNumber,
+      at: blockNumber.describe("the last block read"),
+      blocksPerSecond: z.number(),
+      eventsPerSecond: z.number(),
+      secondsLeft: count.nullable(),
+    })
+    .nullable()
+    .describe("while final blocks are read by ranges: which, how far, and how fast since it began"),
   deadLetters: count,
   queues: z.record(z.string(), queueCounts),
 });

@@ -146,9 +146,10 @@ async function* backfill(
   final: BlockRef,
   seen: { head: number; seenAt: Date },
 ): AsyncGenerator<ChainUpdate, void> {
-  for await (const { headers, logs } of finalLogs(source, known.next(), final.number)) {
+  const range = { from: known.next(), to: final.number };
+  for await (const { headers, logs } of finalLogs(source, range.from, range.to)) {
     const last = headers.at(-1)!;
-    yield { type: "extend", headers, logs, ...seen };
+    yield { type: "extend", headers, logs, ...seen, backfill: range };
     known.add([last]);
     yield { type: "finalize", block: last };
     known.finalize(last);

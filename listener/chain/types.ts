@@ -30,11 +30,12 @@ export type LogFilter = { addresses: readonly Hex[]; topics: readonly Hex[]; wan
  *
  * `extend`: `headers` follow the tip in order. Up to the finalized block only those of blocks that hold logs, and the last
  * one of the range; above it every one, linked by parent hash. `logs` are all of ours in (tip, last header], in order.
+ * `backfill` is there where the blocks are final and some more of them follow: which blocks these are in all.
  * `reorg`: the blocks above `ancestor` are gone (all of ours, where it is undefined); `removed` newest first.
  * `finalize`: `block`, at or below the tip, is final.
  */
 export type ChainUpdate =
-  | { type: "extend"; headers: Header[]; logs: Log[]; head: number; seenAt: Date }
+  | { type: "extend"; headers: Header[]; logs: Log[]; head: number; seenAt: Date; backfill?: { from: number; to: number } }
   | { type: "reorg"; ancestor: BlockRef | undefined; removed: BlockRef[] }
   | { type: "finalize"; block: BlockRef };
 

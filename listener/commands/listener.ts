@@ -11,6 +11,7 @@ import type { ChainSource, Log, LogFilter } from "../chain/types.ts";
 import type { Config, Finality } from "../config.ts";
 import { type Db, isDbOutage, outlast, sleep, waitForDb } from "../db.ts";
 import { ChainReplacedError, describe, LeaseLostError, ReorgPastFinalityError, WrongChainError } from "../errors.ts";
+import { openActivity } from "../journal/activity.ts";
 import { catchUp } from "../journal/catch-up.ts";
 import { enterChain, readOrigin } from "../journal/chains.ts";
 import { type Halted, HaltedError, halt, RESYNC, readHalted } from "../journal/halt.ts";
@@ -168,12 +169,14 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
       log,
     });
   const journal = openJournal({ db, chainId, epoch: lease.epoch, app, contracts });
+  const activity = openActivity({ db, chainId, log, lag: true });
 
   const record = async () => {
     await catchUp({ db, chainId, journal, contracts, sourceFor, log });
     for await (const update of follow(noteHeads(sourceFor(filter), journal), await journal.checkpoint(), log)) {
       const recorded = await journal.record(update);
       relay.wake(Object.keys(recorded.deliveries));
+      activity.recorded(recorded);
       onRecorded?.(recorded);
     }
   };
@@ -201,6 +204,7 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
   } finally {
     term.abort();
     await relay.stopped;
+    await activity.close();
     rpc.close();
     await lease.release();
   }

@@ -99,6 +99,27 @@ export const reads: readonly Read[] = [
     },
   }),
   read({
+    path: "accounts/:address/history",
+    tag: "accounts",
+    summary: "An account's balance over its newest transfers, the oldest first",
+    description: "Counted back from the balance of now.",
+    params: z.object({ address }),
+    query: z.strictObject({ limit: wholeOr(200, 1, MAX_POINTS, "how many transfers at most") }),
+    response: z.object({ address, points: z.array(block.extend({ balance: amount.describe("after this transfer") })), asOf }),
+    queues: ["balances", "transfers"],
+    async handle({ sql, chainId, params, query, asOf }) {
+      const newest = await readTransfers(sql, chainId, params.address, { limit: query.limit, before: undefined });
+      let balance = await readBalance(sql, chainId, params.address);
+      const points = newest.map(transfer => {
+        const point = { ...transfer.block, balance };
+        if (transfer.to === params.address) balance -= transfer.amount;
+        if (transfer.from === params.address) balance += transfer.amount;
+        return point;
+      });
+      return { address: params.address, points: points.reverse(), asOf };
+    },
+  }),
+  read({
     path: "mining",
     tag: "mining",
     summary: "The target that holds, and who mined the most",

@@ -20,10 +20,11 @@ export type EventRow = {
   data: Hex;
   error: string | null;
   live: boolean;
+  seen_at: Date;
 };
 
 export const EVENT_COLUMNS = `chain_id, position, block_number, block_hash, block_timestamp, transaction_hash, log_index,
-  address, contract, name, arguments, topics, data, error, live`;
+  address, contract, name, arguments, topics, data, error, live, seen_at`;
 
 /** What a decoded log becomes in the journal. */
 export type NewEvent = { position: number; log: Log; decoded: Decoded };

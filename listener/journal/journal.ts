@@ -16,6 +16,10 @@ export type JournalOptions = { db: Db; chainId: number; epoch: number; app: App;
 /** What a commit did, for whoever waits for it or shows it. */
 export type Recorded = { update: ChainUpdate; events: NewEvent[]; orphaned: EventRow[]; deliveries: Record<string, number> };
 
+/** A backfill's first commit notes where it began; all of them have the same `seenAt`, that of the head that it was for. */
+const BACKFILL = `backfill_from = $8::bigint, backfill_to = $9::bigint, backfill_began = $10::timestamptz,
+  backfill_events = case when backfill_from = $8::bigint and backfill_began = $10::timestamptz then backfill_events else events end`;
+
 /** The one writer of a chain's journal. */
 export interface Journal {
   /** What the journal holds, to follow the chain from. Also forgets what this writer believed of the tip. */
@@ -64,8 +68,8 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     const { events: total } = await moveTip(
       tx,
       last,
-      "head_number = greatest($6::bigint, $4::bigint), head_at = now(), events = events + $7::bigint",
-      [update.head, update.logs.length],
+      `head_number = greatest($6::bigint, $4::bigint), head_at = now(), events = events + $7::bigint, ${BACKFILL}`,
+      [update.head, update.logs.length, update.backfill?.from ?? null, update.backfill?.to ?? null, update.seenAt],
     );
     const first = total - update.logs.length + 1;
     const events = update.logs.map((log, i): NewEvent => ({ position: first + i, log, decoded: decode(log) }));

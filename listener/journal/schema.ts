@@ -165,4 +165,25 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       );
     `,
   },
+  {
+    name: "stream-2",
+    sql: `
+      -- What happened in each span of step seconds from at (seconds since 1970), for charts. See activity.ts.
+      create table activity (
+        chain_id bigint not null,
+        step integer not null,
+        at bigint not null,
+        metric text not null,
+        label text not null,
+        value bigint not null,
+        primary key (chain_id, step, at, metric, label)
+      ) with (fillfactor = 50);
+
+      -- The backfill that the last commit was part of: its blocks, when it began, and how many events there were by then.
+      alter table checkpoint add column backfill_from bigint;
+      alter table checkpoint add column backfill_to bigint;
+      alter table checkpoint add column backfill_began timestamptz;
+      alter table checkpoint add column backfill_events bigint;
+    `,
+  },
 ];

@@ -23,8 +23,19 @@ export type Status = {
   auditedTo: number | null;
   reorgs: number;
   events: number;
+  backfill: Backfill | null;
   deadLetters: number;
   queues: Record<string, QueueCounts>;
+};
+
+/** The final blocks from `from` to `to` are being read, and `at` is the last one read. Rates are those since it began. */
+export type Backfill = {
+  from: number;
+  to: number;
+  at: number;
+  blocksPerSecond: number;
+  eventsPerSecond: number;
+  secondsLeft: number | null;
 };
 
 type Row = {
@@ -38,12 +49,17 @@ type Row = {
   audited_to: number | null;
   reorgs: number;
   events: number;
+  backfill_from: number | null;
+  backfill_to: number;
+  backfill_events: number;
+  backfill_seconds: number;
 };
 
 /** @param queues the application's queues, which are listed even before they had their first delivery */
 export async function readStatus(sql: Sql, chainId: number, queues: readonly string[] = []): Promise<Status> {
   const { rows } = await sql.query<Row>(
     `select head_number, head_at, tip_number, tip_hash, finalized_number, finalized_hash, audited_to, reorgs, events,
+       backfill_from, backfill_to, backfill_events, extract(epoch from updated_at - backfill_began)::float8 as backfill_seconds,
        case when lease_until > clock_timestamp() then writer end as leader
      from checkpoint where chain_id = $1`,
     [chainId],
@@ -64,8 +80,23 @@ export async function readStatus(sql: Sql, chainId: number, queues: readonly str
     auditedTo: row?.audited_to ?? null,
     reorgs: row?.reorgs ?? 0,
     events: row?.events ?? 0,
+    backfill: row ? backfillOf(row) : null,
     deadLetters: Object.values(counts).reduce((total, { failed }) => total + failed, 0),
     queues: counts,
+  };
+}
+
+function backfillOf({ backfill_from: from, backfill_to: to, tip_number, events, backfill_events, backfill_seconds }: Row): Backfill | null {
+  if (from === null || tip_number === null || tip_number >= to) return null;
+  const perSecond = (count: number) => (backfill_seconds > 0 ? Math.round((10 * count) / backfill_seconds) / 10 : 0);
+  const blocksPerSecond = perSecond(tip_number - from + 1);
+  return {
+    from,
+    to,
+    at: tip_number,
+    blocksPerSecond,
+    eventsPerSecond: perSecond(events - backfill_events),
+    secondsLeft: blocksPerSecond > 0 ? Math.ceil((to - tip_number) / blocksPerSecond) : null,
   };
 }
 

@@ -2,6 +2,7 @@ import { UnrecoverableError } from "bullmq";
 import type { App, CompiledRoute, JournalEvent } from "../app.ts";
 import { atMost, cleanText, type Db, isDbOutage, type Tx, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
+import { openActivity } from "../journal/activity.ts";
 import { insertDeliveries, MAX_SPREAD, type Operation } from "../journal/deliveries.ts";
 import { type EventRow, readEvents, toJournalEvent } from "../journal/events.ts";
 import { createOutage, type Log } from "../log.ts";
@@ -18,8 +19,11 @@ export type WorkerSettings = {
   concurrency?: number;
   log: Log;
   /** Called after each delivery that this process settled. */
-  onSettled?: (settled: { queue: string; operation: Operation; events: number; state: "done" | "dead" }) => void;
+  onSettled?: (settled: Settled) => void;
 };
+
+/** `latency`: milliseconds from when the listener saw the newest of the events to their effect; of applies only. */
+export type Settled = { queue: string; operation: Operation; events: number; state: "done" | "dead"; latency?: number };
 
 /** How long `close` waits for what is under way (ms). What takes longer is taken up by another worker: its row is not done. */
 const GRACE = 2_000;
@@ -37,11 +41,16 @@ const backoff = (attempts: number) => Math.round(Math.min(30_000, 200 * 2 ** Mat
  * that comes twice, late, or for a row that is not its turn finds nothing to do.
  */
 export function startWorkers(settings: WorkerSettings): { close(): Promise<void> } {
-  const { app, backend, chainId, log } = settings;
+  const { app, db, backend, chainId, log } = settings;
+  const activity = openActivity({ db, chainId, log });
+  const onSettled = (settled: Settled) => {
+    activity.settled(settled);
+    settings.onSettled?.(settled);
+  };
   const outage = createOutage(log, "the workers' Postgres");
   const routes = app.routes.filter(({ queue }) => settings.queues?.includes(queue) ?? true);
   const workers = routes.map(route => {
-    const deliver = createDelivery(route, settings);
+    const deliver = createDelivery(route, { ...settings, onSettled });
     const work = async (job: DeliveryJob, signal?: AbortSignal) => {
       if (job.data?.chainId !== chainId || !Number.isSafeInteger(job.data.position)) {
         throw new UnrecoverableError("not a job of ours");
@@ -68,6 +77,7 @@ export function startWorkers(settings: WorkerSettings): { close(): Promise<void>
   return {
     async close() {
       await atMost(GRACE, Promise.allSettled(workers.map(worker => worker.close())));
+      await activity.close();
     },
   };
 }
@@ -82,7 +92,7 @@ class TaskFailure extends Error {
 
 const isOutage = (error: unknown) => !(error instanceof TaskFailure) && isDbOutage(error);
 
-type Row = { operation: Operation; events: number[]; attempts: number };
+type Row = { operation: Operation; events: number[]; attempts: number; seenAt?: Date };
 
 function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled }: WorkerSettings) {
   const { queue } = route;
@@ -90,7 +100,9 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
   return async function deliver(position: number, signal: AbortSignal): Promise<void> {
     try {
       const done = await (route.task ? runTask(position, signal) : transaction(db, tx => project(tx, position)));
-      if (done) onSettled?.({ queue, operation: done.operation, events: done.events.length, state: "done" });
+      const latency = done?.seenAt && Date.now() - done.seenAt.getTime();
+      if (done)
+        onSettled?.({ queue, operation: done.operation, events: done.events.length, state: "done", ...(latency ? { latency } : {}) });
     } catch (error) {
       if (isOutage(error)) throw error;
       const state = await recordFailure(position, error);
@@ -127,7 +139,7 @@ function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled
     if (row.operation === "apply") {
       await keepAmong(tx, position, row, live);
       if (live.length > 0) await projection!.apply(tx, toEvents(live));
-      return row;
+      return { ...row, ...(live.length > 0 ? { seenAt: live.at(-1)!.seen_at } : {}) };
     }
     // A replay takes back and applies in this one transaction: nobody sees, and no crash leaves, what is in between.
     const applied = await appliedAmong(tx, live);

@@ -64,6 +64,17 @@ describe("the application's projections through the API", () => {
     await database?.close();
   });
 
+  it("gives an account's balance over time, which ends in that of now", async () => {
+    const { points, asOf } = await ask(api, `accounts/${bob}/history?limit=4`);
+    assert.deepEqual(
+      points.map(({ balance, number }: { balance: string; number: number }) => `${number} ${balance}`),
+      ["10 71", "10 70", "11 78", "11 77"],
+    );
+    assert.deepEqual(asOf, { number: world.tip().number, hash: world.tip().hash });
+    assert.equal((await ask(api, `accounts/${bob}`)).balance, "77");
+    assert.equal((await ask(api, `accounts/${bob}/history`)).points[0].balance, "50");
+  });
+
   it("gives an account's balance and registration, as of the tip", async () => {
     const tip = { number: world.tip().number, hash: world.tip().hash };
     assert.deepEqual(await ask(api, `accounts/${alice}`), {

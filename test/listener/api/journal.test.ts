@@ -66,6 +66,7 @@ describe("the journal through the API", () => {
       auditedTo: null,
       reorgs: 1,
       events: 11,
+      backfill: null,
       deadLetters: 4,
     });
     // Two applied, one reverted, one that registers an account again and is given up.
@@ -97,6 +98,16 @@ describe("the journal through the API", () => {
         logIndex: 1,
       },
     );
+  });
+
+  it("leads from a transaction to its events, those that a reorg took too", async () => {
+    const { events } = await ask(api, `transactions/${hashOf(`tx ${hashOf("a5")} 0`)}`);
+    assert.deepEqual(
+      events.map(({ position, status }: { position: number; status: string }) => `${position} ${status}`),
+      ["6 orphaned", "7 orphaned"],
+    );
+    assert.equal((await ask(api, `events/${events[0].id}`)).position, 6);
+    await ask(api, `transactions/${hashOf("no such")}`, 404);
   });
 
   it("walks through all events without a gap or a double, the newest first", async () => {
@@ -226,10 +237,13 @@ describe("the journal through the API", () => {
       "events/{id}": `events/${id}`,
       "blocks/{number}": "blocks/4",
       queues: "queues",
+      activity: "activity?window=1h",
+      "transactions/{hash}": `transactions/${hashOf(`tx ${hashOf("a1")} 0`)}`,
       "dead-letters": "dead-letters?limit=1",
       accounts: "accounts?limit=1",
       "accounts/{address}": `accounts/${alice}`,
       "accounts/{address}/transfers": `accounts/${alice}/transfers`,
+      "accounts/{address}/history": `accounts/${alice}/history`,
       mining: "mining?limit=2",
       "mining/epochs": "mining/epochs",
       statistics: "statistics",

@@ -216,7 +216,9 @@ describe("the API server", () => {
       assert.deepEqual(Object.keys(document.paths).sort(), [
         "/api/v1/accounts",
         "/api/v1/accounts/{address}",
+        "/api/v1/accounts/{address}/history",
         "/api/v1/accounts/{address}/transfers",
+        "/api/v1/activity",
         "/api/v1/blocks/{number}",
         "/api/v1/dead-letters",
         "/api/v1/events",
@@ -228,6 +230,7 @@ describe("the API server", () => {
         "/api/v1/statistics/series",
         "/api/v1/status",
         "/api/v1/stream",
+        "/api/v1/transactions/{hash}",
         "/healthz",
         "/metrics",
         "/readyz",
