@@ -15,8 +15,8 @@ export type Running = {
 };
 
 /** Starts a program of which the caller ends what it started. */
-export function run(program: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(program, args, { env: environment, stdio: ["ignore", "pipe", "pipe"] });
+export function run(program: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}, cwd?: string): Running {
+  const child = spawn(program, args, { env: environment, cwd, stdio: ["ignore", "pipe", "pipe"] });
   let [stdout, stderr] = ["", ""];
   child.stdout!.on("data", chunk => void (stdout += chunk));
   child.stderr!.on("data", chunk => void (stderr += chunk));
