@@ -9,10 +9,11 @@ import { audit } from "../../../listener/journal/audit.ts";
 import { catchUp } from "../../../listener/journal/catch-up.ts";
 import { enterChain } from "../../../listener/journal/chains.ts";
 import { openJournal } from "../../../listener/journal/journal.ts";
+import { hashOf, nameOf } from "../../support/scripted-chain.ts";
 import { addressOf, appOf, CHAIN, chainOf, idle, openDatabases, silent, sourceOn } from "./journal-fixture.ts";
 
 const open = await openDatabases();
-const identity = { chainId: CHAIN, genesis: "a0", instance: undefined, development: false };
+const identity = { chainId: CHAIN, genesis: hashOf("a0"), instance: undefined, development: false };
 
 const deploymentOf = (contracts: Record<string, [digit: number, block: number]>) => ({
   chainId: CHAIN,
@@ -38,12 +39,12 @@ async function listen(db: Db, app: App, contracts: Record<string, [number, numbe
 
 /** How many deliveries there are per queue, live event and operation: `"q a5 A apply 1"`. */
 async function coverage(db: Db): Promise<string[]> {
-  const { rows } = await db.query<{ line: string }>(
-    `select concat_ws(' ', d.queue, v.block_hash, v.name, d.operation, count(*)) as line
+  const { rows } = await db.query<{ queue: string; hash: string; rest: string }>(
+    `select d.queue, v.block_hash as hash, concat_ws(' ', v.name, d.operation, count(*)) as rest
      from deliveries d cross join unnest(d.events) as e (position) join events v on v.position = e.position and v.live
      group by d.queue, v.block_hash, v.name, d.operation, v.block_number order by d.queue, v.block_number, v.name, d.operation`,
   );
-  return rows.map(row => row.line);
+  return rows.map(({ queue, hash, rest }) => `${queue} ${nameOf(hash)} ${rest}`);
 }
 
 /** Everything that was delivered is done, as by a worker, and an audit agrees with the chain. */

@@ -5,11 +5,12 @@ import type { Rpc } from "../../../listener/chain/rpc.ts";
 import { SluiceError } from "../../../listener/errors.ts";
 import { enterChain } from "../../../listener/journal/chains.ts";
 import { acquireLease } from "../../../listener/journal/lease.ts";
+import { hashOf } from "../../support/scripted-chain.ts";
 import { addressOf, appOf, CHAIN, chainOf, openDatabases, silent } from "./journal-fixture.ts";
 
 const open = await openDatabases();
 const app = appOf({ One: ["A"] }, []);
-const identity = { chainId: CHAIN, genesis: "a0", instance: "first", development: true };
+const identity = { chainId: CHAIN, genesis: hashOf("a0"), instance: "first", development: true };
 const deploymentAt = (digit: number) => ({ chainId: CHAIN, contracts: { One: { address: addressOf(digit), block: 1 } } });
 
 test("keeps nobody from writing while it waits for a node that is away", async () => {

@@ -11,6 +11,7 @@ import type { ChainSource, Hex, LogFilter } from "../../../listener/chain/types.
 import { type Db, migrate, openDb } from "../../../listener/db.ts";
 import { openPostgres } from "../../../listener/embedded/postgres.ts";
 import { JOURNAL_MIGRATIONS } from "../../../listener/journal/schema.ts";
+import { hashOf as hashOfName, nameOf } from "../../support/scripted-chain.ts";
 
 export const CHAIN = 7;
 export const silent = pino({ level: "silent" });
@@ -68,11 +69,12 @@ export type Happenings = Record<number, string[]>;
 
 /** A node whose chain has `length` blocks above the genesis block. Above the final ones its blocks go by the branch's letter. */
 export function chainOf(happenings: Happenings, options: { length: number; final: number; branch?: string }) {
-  const hashOf = (number: number) => `${number > options.final ? (options.branch ?? "a") : "a"}${number}`;
+  const hashOf = (number: number) => hashOfName(`${number > options.final ? (options.branch ?? "a") : "a"}${number}`);
+  const numberOf = (hash: Hex) => Number(nameOf(hash).slice(1));
   const hex = (number: number): Hex => `0x${number.toString(16)}`;
   const header = (number: number) =>
     number >= 0 && number <= options.length
-      ? { number: hex(number), hash: hashOf(number), parentHash: hashOf(number - 1), timestamp: hex(1_000 + number) }
+      ? { number: hex(number), hash: hashOf(number), parentHash: hashOf(Math.max(0, number - 1)), timestamp: hex(1_000 + number) }
       : null;
   const logs = (number: number) =>
     (happenings[number] ?? []).map((text, logIndex) => {
@@ -80,7 +82,7 @@ export function chainOf(happenings: Happenings, options: { length: number; final
       return {
         blockNumber: hex(number),
         blockHash: hashOf(number),
-        transactionHash: `tx${number}`,
+        transactionHash: hashOfName(`tx${number}`),
         transactionIndex: "0x0",
         logIndex: hex(logIndex),
         address: addressOf(Number(digit)),
@@ -91,9 +93,9 @@ export function chainOf(happenings: Happenings, options: { length: number; final
   type Asked = { fromBlock: Hex; toBlock: Hex; blockHash?: Hex; address: Hex[]; topics: [Hex[]] };
   const answers: Record<string, (argument: never) => unknown> = {
     eth_getBlockByNumber: (at: string) => header(at === "latest" ? options.length : at === "finalized" ? options.final : Number(at)),
-    eth_getBlockByHash: (hash: string) => (hashOf(Number(hash.slice(1))) === hash ? header(Number(hash.slice(1))) : null),
+    eth_getBlockByHash: (hash: string) => (hashOf(numberOf(hash)) === hash ? header(numberOf(hash)) : null),
     eth_getLogs({ fromBlock, toBlock, blockHash, address, topics }: Asked) {
-      const [from, to] = blockHash ? [Number(blockHash.slice(1)), Number(blockHash.slice(1))] : [Number(fromBlock), Number(toBlock)];
+      const [from, to] = blockHash ? [numberOf(blockHash), numberOf(blockHash)] : [Number(fromBlock), Number(toBlock)];
       if (blockHash && hashOf(from) !== blockHash) throw new RpcError("eth_getLogs", -32_000, "unknown block");
       const all = Array.from({ length: to - from + 1 }, (_, i) => logs(from + i)).flat();
       return all.filter(log => address.includes(log.address) && topics[0].includes(log.topics[0]!));
