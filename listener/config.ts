@@ -20,6 +20,10 @@ export type Config = Readonly<{
   host: string;
   port: number;
   apiKeys: readonly string[];
+  /** Names of hosts that the API answers for besides those of this machine. Empty: any, unless it is bound to loopback. */
+  allowedHosts: readonly string[];
+  /** Requests per minute of a key, or of an address without one; 0 for any number. */
+  rateLimit: number;
   dataDir: string;
   logLevel: string;
   verify: Verify;
@@ -100,6 +104,22 @@ const VARIABLES: Record<string, Variable & { key: keyof Config }> = {
       if (keys.some(key => key.length < 16)) throw new Error();
       return keys;
     },
+  },
+  ALLOWED_HOSTS: {
+    key: "allowedHosts",
+    expected: "names of hosts without a port, separated by commas, such as sluice.example.org",
+    fallback: "",
+    parse: given => {
+      const hosts = list(given.toLowerCase());
+      if (hosts.some(host => !/^[\w.-]+$/.test(host))) throw new Error();
+      return hosts;
+    },
+  },
+  RATE_LIMIT: {
+    key: "rateLimit",
+    expected: "requests a minute, from 0 (any number) to 1000000",
+    fallback: "6000",
+    parse: wholeFrom(0, 1_000_000),
   },
   DATA_DIR: { key: "dataDir", expected: "the path of a directory", fallback: ".sluice", parse: given => resolve(given) },
   LOG_LEVEL: {

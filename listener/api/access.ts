@@ -1,44 +1,96 @@
-import { createHash, timingSafeEqual } from "node:crypto";
-import { isIP } from "node:net";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { Config } from "../config.ts";
+import type { Db } from "../db.ts";
 import { SluiceError } from "../errors.ts";
-import { PAGE_PATHS } from "./page-files.ts";
+import { hostName, isLocal, isLoopback, isSameOrigin } from "./hosts.ts";
+import { type Access, type FixedKey, findKey } from "./keys.ts";
+import type { RateLimits } from "./limits.ts";
 import { HttpProblem } from "./problem.ts";
+import { covers, requireScopes } from "./scope.ts";
+import { findSession, SESSION_COOKIE } from "./sessions.ts";
 
-/** What a load balancer or an orchestrator asks without a key, and the page that asks for one; they say nothing of the data. */
-const OPEN_PATHS = new Set<string>(["/healthz", "/readyz", ...PAGE_PATHS]);
-
-const digest = (text: string) => createHash("sha256").update(text).digest();
-
-/** Whether only this machine can reach a server that is bound to `host`. */
-export function isLoopback(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, "").toLowerCase();
-  if (bare === "localhost" || bare === "::1") return true;
-  const v4 = bare.replace(/^::ffff:/, "");
-  return isIP(v4) === 4 && v4.startsWith("127.");
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Whose key came with the request; null where it needed none and had none. */
+    access: Access | null;
+  }
 }
 
+export type Guard = {
+  db: Db;
+  config: Pick<Config, "host"> & Partial<Pick<Config, "allowedHosts">>;
+  keys: readonly FixedKey[];
+  limits: RateLimits;
+};
+
+/** Methods that change nothing. A cookie, which a browser sends by itself, suffices for these only. */
+const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
+
 /**
- * Reads are open where only this machine can ask. Everywhere else each request needs `Authorization: Bearer <key>`.
+ * Stands before every route. A route says what it needs in `config.scope`; one that does not say keeps the server from
+ * starting. Reads are open to this machine where the server is bound to loopback. Everything else needs a key of that
+ * scope: `Authorization: Bearer <key>`, or the cookie of a session that was opened with one.
  *
- * @throws SluiceError when the server could be reached from outside and there is no key
+ * @throws SluiceError when the server could be reached from outside and the configuration has no key: nobody could ask it
  */
-export function guardAccess(server: FastifyInstance, { host, apiKeys }: { host: string; apiKeys: readonly string[] }): void {
-  if (isLoopback(host)) return;
-  if (apiKeys.length === 0) {
-    throw new SluiceError(`HOST is ${host}, which others can reach, and there are no API_KEYS`, {
+export function guardAccess(server: FastifyInstance, { db, config, keys, limits }: Guard): void {
+  const { host: bound } = config;
+  const allowedHosts = new Set(config.allowedHosts ?? []);
+  if (!isLoopback(bound) && keys.length === 0) {
+    throw new SluiceError(`HOST is ${bound}, which others can reach, and there are no API_KEYS`, {
       hint: "set API_KEYS to one or more keys (`openssl rand -hex 32` makes one), or HOST to 127.0.0.1",
     });
   }
-  const keys = apiKeys.map(digest);
+  requireScopes(server);
+  server.decorateRequest("access", null);
   server.addHook("onRequest", async request => {
-    if (OPEN_PATHS.has(request.routeOptions.url ?? "")) return;
-    const [, given] = /^bearer +([^\s]+)$/i.exec(request.headers.authorization ?? "") ?? [];
-    // Every key is compared, and digests are of one length: the time taken tells nothing.
-    const matches = given !== undefined && keys.map(key => timingSafeEqual(key, digest(given))).includes(true);
-    if (!matches) {
-      const detail = given === undefined ? "this needs the header Authorization: Bearer <API key>" : "this API key is not known here";
-      throw new HttpProblem(401, detail, { headers: { "www-authenticate": 'Bearer realm="sluice"' } });
+    checkHost(request, bound, allowedHosts);
+    const needs = request.routeOptions.config.scope ?? "read";
+    if (needs === "open") return limits.take(request);
+    limits.checkFailures(request);
+    const access = await whoAsks(db, keys, request);
+    if (access === "unknown") {
+      limits.failed(request);
+      throw new HttpProblem(401, "this API key is not known here: it is mistyped, revoked or expired", { headers: CHALLENGE });
+    }
+    request.access = access;
+    if (!access && needs === "read" && isLocal(request, bound)) return;
+    limits.take(request);
+    if (!access) throw new HttpProblem(401, "this needs the header Authorization: Bearer <API key>", { headers: CHALLENGE });
+    if (!covers(access.scope, needs)) {
+      throw new HttpProblem(403, `this needs a key with the scope ${needs}; this one has the scope ${access.scope}`);
     }
   });
+}
+
+const CHALLENGE = { "www-authenticate": 'Bearer realm="sluice"' };
+
+/**
+ * A page of another site can have its own name point to this machine (DNS rebinding). Its requests carry that name.
+ */
+function checkHost({ headers }: FastifyRequest, bound: string, allowed: ReadonlySet<string>): void {
+  const name = hostName(headers.host);
+  const known = name !== undefined && (allowed.has(name) || isLoopback(name));
+  if (known || (!isLoopback(bound) && allowed.size === 0)) return;
+  throw new HttpProblem(421, `this server does not answer for the host ${name ?? "of this request"}; ALLOWED_HOSTS names those it does`);
+}
+
+/** The key of the request: none, or an unknown one, or whose it is. */
+async function whoAsks(db: Db, keys: readonly FixedKey[], request: FastifyRequest): Promise<Access | null | "unknown"> {
+  const { authorization } = request.headers;
+  if (authorization !== undefined) {
+    const given = /^bearer +([^\s]{1,200})$/i.exec(authorization)?.[1];
+    return (given && (await findKey(db, keys, given))) || "unknown";
+  }
+  const session = SESSION_COOKIE.of(request);
+  if (session === undefined) return null;
+  const access = await findSession(db, keys, session);
+  if (!access) return null;
+  if (!SAFE.has(request.method) && !isSameOrigin(request)) {
+    throw new HttpProblem(
+      403,
+      "a session changes something only for this server's own pages; programs send Authorization: Bearer <API key>",
+    );
+  }
+  return access;
 }

@@ -3,12 +3,14 @@ import fastifySwagger from "@fastify/swagger";
 import scalar from "@scalar/fastify-api-reference";
 import type { FastifyInstance } from "fastify";
 import { createJsonSchemaTransform } from "fastify-type-provider-zod";
+import { declareScope, type Needs } from "./scope.ts";
 
 const DESCRIPTION = `Contract events in, BullMQ jobs out. Amounts are decimal strings in the smallest unit, addresses have their checksum.
 
 Lists take \`limit\` and \`cursor\`: pass on \`nextCursor\` until it is null. Errors are problem details (RFC 9457).
 
-Reads are open where the server is bound to this machine alone; otherwise every request needs an API key.`;
+Reads are open where the server is bound to this machine alone; otherwise they need an API key, as whatever changes something does
+everywhere. A key has a scope: \`read\`, \`operate\` or \`admin\`, each with those before it. Browsers exchange it for a session.`;
 
 /** Collects the routes that are added after it into an OpenAPI document: `/docs/openapi.json`. */
 export async function describeRoutes(server: FastifyInstance): Promise<void> {
@@ -16,12 +18,34 @@ export async function describeRoutes(server: FastifyInstance): Promise<void> {
     openapi: {
       openapi: "3.1.0",
       info: { title: "Sluice", version: "1", description: DESCRIPTION },
-      components: { securitySchemes: { apiKey: { type: "http", scheme: "bearer", description: "one of API_KEYS" } } },
-      security: [{}, { apiKey: [] }],
+      components: {
+        securitySchemes: {
+          apiKey: { type: "http", scheme: "bearer", description: "made with `npm run keys -- create`, or one of API_KEYS" },
+          session: { type: "apiKey", in: "cookie", name: "sluice_session", description: "of POST /api/v1/session" },
+        },
+      },
     },
-    transform: createJsonSchemaTransform({ zodToJsonConfig: { override: describePlainly } }),
+    transform: describeRoute,
   });
 }
+
+const toJsonSchema = createJsonSchemaTransform({ zodToJsonConfig: { override: describePlainly } });
+
+/** A route with what the guard asks of it: what is described and what is enforced come from one word. */
+const describeRoute: typeof toJsonSchema = input => {
+  const { schema, url } = toJsonSchema(input);
+  const { scope = "read" } = (input.route.config ?? {}) as { scope?: Needs };
+  return { schema: { ...schema, security: SECURITY[scope] }, url };
+};
+
+/** By scope. In place of OAuth's scopes OpenAPI 3.1 lets the other schemes list the roles that are needed. */
+const needing = (role: string): Record<string, string[]>[] => [{ apiKey: [role] }, { session: [role] }];
+const SECURITY: Record<Needs, Record<string, string[]>[]> = {
+  open: [],
+  read: [{}, ...needing("read")],
+  operate: needing("operate"),
+  admin: needing("admin"),
+};
 
 type Described = { zodSchema: { _zod: { def: { type: string; defaultValue?: unknown } } }; jsonSchema: Record<string, unknown> };
 
@@ -44,6 +68,7 @@ const TEXT_KEYWORDS = new Set(["type", "pattern", "format", "description"]);
 /** The page at `/docs`. Its script is ours, its fonts are the system's, and its policy lets nothing of others in. */
 export async function serveDocs(server: FastifyInstance): Promise<void> {
   await server.register(async docs => {
+    declareScope(docs, "read");
     docs.addHook("onSend", async (_, reply, payload) => {
       if (typeof payload === "string" && String(reply.getHeader("content-type")).startsWith("text/html")) {
         reply.header("content-security-policy", policyFor(payload));

@@ -12,10 +12,10 @@ export function mountHealth(server: FastifyInstance, { db, chainId, maxLag }: { 
   server.get(
     "/healthz",
     {
+      config: { scope: "open" },
       schema: {
         tags: ["health"],
         summary: "The process runs",
-        security: [],
         response: { 200: { description: "OK", content: { "application/json": { schema: z.object({ alive: z.literal(true) }) } } } },
       },
     },
@@ -24,12 +24,12 @@ export function mountHealth(server: FastifyInstance, { db, chainId, maxLag }: { 
   server.get(
     "/readyz",
     {
+      config: { scope: "open" },
       schema: {
         tags: ["health"],
         summary: "Answers are fresh",
         description:
           "503 with `reasons` while the database is away, the journal is halted, no listener leads, or the tip is too far behind the head.",
-        security: [],
         response: {
           200: { description: "OK", content: { "application/json": { schema: z.object({ ready: z.literal(true), lag: z.int() }) } } },
           ...problemResponses(503),

@@ -22,12 +22,16 @@ export function mountMetrics(server: FastifyInstance, { db, app, chainId }: { db
     requests.observe({ method: request.method, route, status: reply.statusCode }, reply.elapsedTime / 1_000);
   });
   const queues = app.routes.map(({ queue }) => queue);
-  server.get("/metrics", { schema: { tags: ["health"], summary: "Metrics for Prometheus" } }, async (_, reply) => {
-    // With the database away the process's own metrics are what is wanted most.
-    const status = await readStatus(db, chainId, queues).catch(() => undefined);
-    const texts = await Promise.all([journalMetrics(chainId, status).metrics(), own.metrics()]);
-    return reply.type(own.contentType).send(texts.join("\n"));
-  });
+  server.get(
+    "/metrics",
+    { config: { scope: "read" }, schema: { tags: ["health"], summary: "Metrics for Prometheus" } },
+    async (_, reply) => {
+      // With the database away the process's own metrics are what is wanted most.
+      const status = await readStatus(db, chainId, queues).catch(() => undefined);
+      const texts = await Promise.all([journalMetrics(chainId, status).metrics(), own.metrics()]);
+      return reply.type(own.contentType).send(texts.join("\n"));
+    },
+  );
 }
 
 /** A status as metrics. What is not known is left out: a 0 would be a statement. */

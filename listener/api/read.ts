@@ -64,6 +64,7 @@ export function mountReads(server: FastifyInstance, reads: readonly Read[], { db
     server.route({
       method: "GET",
       url: `/api/v1/${path}`,
+      config: { scope: "read" },
       schema: {
         tags: [tag],
         summary,
@@ -72,7 +73,7 @@ export function mountReads(server: FastifyInstance, reads: readonly Read[], { db
         ...(query ? { querystring: query } : {}),
         response: {
           200: { description: "OK", content: { "application/json": { schema: response } } },
-          ...problemResponses(400, 401, 404, 500, 503),
+          ...problemResponses(400, 401, 403, 404, 429, 500, 503),
         },
       },
       async handler(request) {

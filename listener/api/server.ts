@@ -15,11 +15,15 @@ import { describeRoutes, serveDocs } from "./docs.ts";
 import { eventTraceRead } from "./event-trace.ts";
 import { eventsRead } from "./events.ts";
 import { mountHealth } from "./health.ts";
+import { digestOf, type FixedKey } from "./keys.ts";
+import { createRateLimits } from "./limits.ts";
 import { mountMetrics } from "./metrics.ts";
+import { mountOperations, type Operation } from "./operation.ts";
 import { servePage } from "./page-files.ts";
 import { answerProblems, PROBLEM_TYPE, problemOf } from "./problem.ts";
 import { queuesRead } from "./queues.ts";
 import { mountReads, type Read } from "./read.ts";
+import { mountSessions } from "./sessions.ts";
 import { statusRead } from "./status.ts";
 import { mountStream, type StreamLimits } from "./stream.ts";
 import { transactionRead } from "./transactions.ts";
@@ -28,9 +32,13 @@ export type ApiOptions = {
   app: App;
   /** The application's own resources; the core's are there in any case. */
   reads: readonly Read[];
+  /** What changes something. Needs an API key, on loopback too. */
+  operations?: readonly Operation[];
   db: Db;
   chainId: number;
-  config: Pick<Config, "host" | "port" | "apiKeys" | "maxLag">;
+  config: Pick<Config, "host" | "port" | "apiKeys" | "maxLag"> & Partial<Pick<Config, "allowedHosts" | "rateLimit">>;
+  /** Of `start`: the key of this run, whose sessions pages of this server on this machine get without typing it. */
+  localKey?: string;
   log: Log;
   streamLimits?: Partial<StreamLimits>;
 };
@@ -41,11 +49,12 @@ const LIMITS = { body: 64 * 1024, connection: 30_000, request: 10_000, keepAlive
 const GRACE = 1_000;
 
 /**
- * The API without its socket: `inject` asks it directly. It only reads.
+ * The API without its socket: `inject` asks it directly.
  *
  * @throws SluiceError when it would be open to others without an API key
  */
-export async function createApi({ app, reads, db, chainId, config, log, streamLimits }: ApiOptions): Promise<FastifyInstance> {
+export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
+  const { app, reads, operations = [], db, chainId, config, log, streamLimits } = options;
   const server = Fastify({
     logger: false,
     trustProxy: false,
@@ -61,7 +70,9 @@ export async function createApi({ app, reads, db, chainId, config, log, streamLi
   server.setValidatorCompiler(validatorCompiler);
   server.setSerializerCompiler(serializerCompiler);
   answerProblems(server, log);
-  guardAccess(server, config);
+  const limits = createRateLimits(config.rateLimit ?? 0);
+  const keys = fixedKeys(options);
+  guardAccess(server, { db, config, keys, limits });
   server.addHook("onRequest", async (_, reply) => {
     reply.headers({ "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store" });
   });
@@ -71,6 +82,8 @@ export async function createApi({ app, reads, db, chainId, config, log, streamLi
   mountMetrics(server, { db, app, chainId });
   const core = coreReads(app);
   mountReads(server, [...core, ...reads], { db, chainId });
+  mountOperations(server, operations, { db, chainId, log });
+  mountSessions(server, { db, host: config.host, keys, limits, localKey: keys.find(({ name }) => name === LOCAL) });
   const feed = openFeed({ db, app, chainId, log });
   mountStream(server, { feed, db, app, chainId, log, limits: streamLimits });
   server.addHook("onClose", () => feed.close());
@@ -90,6 +103,14 @@ const coreReads = (app: App): Read[] => [
   queuesRead(app),
   deadLettersRead(),
 ];
+
+const LOCAL = "start";
+
+/** The keys that no table holds. Those of API_KEYS may do everything: whoever sets them runs this server. */
+function fixedKeys({ config, localKey }: ApiOptions): FixedKey[] {
+  const keys = config.apiKeys.map((key, n): FixedKey => ({ name: `API_KEYS[${n}]`, scope: "admin", digest: digestOf(key) }));
+  return localKey === undefined ? keys : [...keys, { name: LOCAL, scope: "admin", digest: digestOf(localKey) }];
+}
 
 /** A server that answers. `close` lets requests under way finish, for a short while. */
 export type RunningApi = { url: string; close(): Promise<void> };

@@ -67,6 +67,7 @@ export function mountStream(server: FastifyInstance, { feed, db, app, chainId, l
     method: "GET",
     url: "/api/v1/stream",
     exposeHeadRoute: false,
+    config: { scope: "read" },
     schema: {
       tags: ["stream"],
       summary: "What happens, as it happens",
@@ -74,7 +75,7 @@ export function mountStream(server: FastifyInstance, { feed, db, app, chainId, l
       querystring: query,
       response: {
         200: { description: "OK", content: { "text/event-stream": { schema: z.string() } } },
-        ...problemResponses(400, 401, 409, 500, 503),
+        ...problemResponses(400, 401, 403, 409, 429, 500, 503),
       },
     },
     async handler(request, reply) {

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { KEY_MIGRATIONS } from "../api/keys.ts";
 import { type Config, loadEnvironment, readConfig } from "../config.ts";
 import { app } from "../dapp/routes.ts";
 import { type Db, migrate, openDb, outlast, waitForDb } from "../db.ts";
@@ -8,7 +9,7 @@ import { createLog, type Log } from "../log.ts";
 import { openBackend, type QueueBackend } from "../queues/backend.ts";
 
 /** Everything that the schema needs: the journal's tables and those of the application's projections. */
-export const MIGRATIONS = [...JOURNAL_MIGRATIONS, ...app.migrations];
+export const MIGRATIONS = [...JOURNAL_MIGRATIONS, ...KEY_MIGRATIONS, ...app.migrations];
 
 /** What a command has in hand. Closing gives back what it opened, the newest first. */
 export type Process = AsyncDisposable & {

@@ -28,6 +28,8 @@ describe("config", () => {
         host: "127.0.0.1",
         port: 3000,
         apiKeys: [],
+        allowedHosts: [],
+        rateLimit: 6000,
         dataDir: "",
         logLevel: "info",
         verify: "bloom",

@@ -174,7 +174,7 @@ describe("the stream", () => {
     const slow = connect(Number(new URL(impatient.url).port), "127.0.0.1").on("error", () => {});
     await once(slow, "connect");
     slow.pause();
-    slow.write("GET /api/v1/stream HTTP/1.1\r\nHost: x\r\n\r\n");
+    slow.write("GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
     const quick = await openStream(`${impatient.url}/api/v1/stream`);
     await eventually(() => quick.stream.lastId !== "");
     const begin = quick.stream.lastId;

@@ -7,6 +7,7 @@ import type { FastifyInstance } from "fastify";
 import pg from "pg";
 import pino from "pino";
 import { z } from "zod";
+import { KEY_MIGRATIONS } from "../../../listener/api/keys.ts";
 import type { Read } from "../../../listener/api/read.ts";
 import { type ApiOptions, createApi } from "../../../listener/api/server.ts";
 import type { App } from "../../../listener/app.ts";
@@ -51,7 +52,7 @@ export async function openTestDb(): Promise<{ db: Db; url: string; close(): Prom
 
 async function opened(url: string, drop: () => Promise<void>) {
   const db = openDb(url, { name: "sluice-test" });
-  await migrate(db, [...JOURNAL_MIGRATIONS, ...app.migrations]);
+  await migrate(db, [...JOURNAL_MIGRATIONS, ...KEY_MIGRATIONS, ...app.migrations]);
   return {
     db,
     url,
