@@ -17,7 +17,11 @@ test("keeps nobody from writing while it waits for a node that is away", async (
   const db = await open(app);
   const { rpc } = chainOf({}, { length: 3, final: 2 });
   await enterChain(db, rpc, identity, deploymentAt(1));
-  await db.query("insert into blocks (chain_id, number, hash, parent_hash, timestamp) values ($1, 1, 'a1', 'a0', 1)", [CHAIN]);
+  await db.query("insert into blocks (chain_id, number, hash, parent_hash, timestamp) values ($1, 1, $2, $3, 1)", [
+    CHAIN,
+    hashOf("a1"),
+    hashOf("a0"),
+  ]);
   let answer = () => {};
   let asked = () => {};
   const isAsked = new Promise<void>(resolve => {
