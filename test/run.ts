@@ -2,7 +2,7 @@
  * The whole suite: checks, contracts, and everything below test/ against a real Postgres and a real Redis.
  *
  *     npm test
- *     node test/run.ts --only listener          # or contracts, e2e, check
+ *     node test/run.ts --only listener          # or contracts, e2e, faults, check
  *     node test/run.ts relay follow             # test files whose path contains one of these
  *
  * The last line is `N passed, N failed`. Without redis-server its tests are skipped, aloud; with CI=true or
@@ -17,10 +17,11 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { openPostgres } from "../listener/embedded/postgres.ts";
+import { noAnvil } from "./support/anvil.ts";
 import { add, type Counts, countMocha, countNode, none, summaryLine } from "./support/counts.ts";
 import { findRedisServer, installRedisServer, startRedisServer } from "./support/redis-server.ts";
 
-const PARTS = ["check", "contracts", "listener", "e2e"] as const;
+const PARTS = ["check", "contracts", "listener", "e2e", "faults"] as const;
 type Part = (typeof PARTS)[number];
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -58,6 +59,7 @@ for (const name of [
 const closing: (() => Promise<void>)[] = [async () => rmSync(scratch, { recursive: true, force: true })];
 const notes: string[] = [];
 let total = none;
+let askedForRedis = false;
 
 for (const name of ["SIGINT", "SIGTERM"] as const) {
   process.once(name, () => void cleanUp().finally(() => process.exit(130)));
@@ -72,6 +74,8 @@ try {
     await startServers();
     await part(`${files.length} files of tests`, () => nodeTests(files));
   }
+  if (wants("faults") && noAnvil) notes.push(`\nSKIPPED: the faults, because ${noAnvil}`);
+  else if (wants("faults") && requireRedis()) await part("faults, and mutants of the listener", faults);
 } catch (error) {
   console.error(error);
   total = add(total, { ...none, failed: 1 });
@@ -102,6 +106,12 @@ async function contracts(): Promise<Counts> {
   return counts;
 }
 
+/** What becomes of every event when things break; and that the tests would notice if it were otherwise. */
+async function faults(): Promise<Counts> {
+  const counts = await countSuite("npm", ["run", "--silent", "test:faults"]);
+  return add(counts, await countExit("npm", ["run", "--silent", "mutants"]));
+}
+
 function testFiles(): string[] {
   const all = globSync("test/**/*.test.ts").filter(file => !file.startsWith(join("test", "contracts")));
   const isE2e = (file: string) => file.startsWith(join("test", "e2e"));
@@ -116,19 +126,26 @@ async function startServers(): Promise<void> {
   await forgoDurability(postgres.url);
   environment.SLUICE_TEST_DATABASE_URL = postgres.url;
 
-  if (!findRedisServer()) console.log("redis-server is not installed: trying to install it");
-  const missing = findRedisServer() ? undefined : installRedisServer();
-  if (missing === undefined) {
-    const redis = await startRedisServer();
-    closing.push(() => redis.remove());
-    environment.SLUICE_TEST_REDIS_URL = redis.url;
-    return;
-  }
+  if (!requireRedis()) return;
+  const redis = await startRedisServer();
+  closing.push(() => redis.remove());
+  environment.SLUICE_TEST_REDIS_URL = redis.url;
+}
+
+/** Whether there is a redis-server now. Where there is none it is tried to install one, and said aloud that what needs it is skipped. */
+function requireRedis(): boolean {
+  if (findRedisServer()) return true;
+  if (askedForRedis) return false;
+  askedForRedis = true;
+  console.log("redis-server is not installed: trying to install it");
+  const missing = installRedisServer();
+  if (missing === undefined) return true;
   notes.push(`\nSKIPPED: every test that needs Redis, because ${missing}`);
   if (process.env.CI === "true" || process.env.SLUICE_REQUIRE_REDIS === "1") {
     notes.push("FAILED: here Redis is required (CI=true or SLUICE_REQUIRE_REDIS=1)");
     total = add(total, { ...none, failed: 1 });
   }
+  return false;
 }
 
 /** Nobody needs a test's rows after a power cut, and hundreds of databases are made faster without flushing. */

@@ -160,6 +160,7 @@ export async function openSite({ redis, node, settings = {}, seed }: SiteOptions
       const began = performance.now();
       await traffic.stop();
       await world.settled(SETTLES_WITHIN).catch(error => {
+        sum.wrong += 1;
         notes.add(`not settled: ${String(error).slice(0, 1_500)}`);
       });
       sum.settledSeconds = Math.max(sum.settledSeconds, (performance.now() - began) / 1_000);
