@@ -1,8 +1,10 @@
 import { render } from "preact";
 import { follow } from "./core/live.ts";
+import { openSession } from "./core/session.ts";
 import { followTheme } from "./core/theme.ts";
 import { Page } from "./page.tsx";
 
 followTheme();
+void openSession();
 follow();
 render(<Page />, document.getElementById("page")!);

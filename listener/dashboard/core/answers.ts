@@ -14,8 +14,23 @@ export type Status = {
   auditedTo: number | null;
   reorgs: number;
   events: number;
+  /** While final blocks are read by ranges. */
+  backfill?: { from: number; to: number; at: number; blocksPerSecond: number; eventsPerSecond: number; secondsLeft: number | null } | null;
   deadLetters: number;
   queues: Record<string, QueueCounts>;
+};
+
+/** Counts over time; the last point is not over yet. `events` are per second, `latency` is in milliseconds. */
+export type Activity = {
+  step: number;
+  points: {
+    time: number;
+    events: Record<string, number>;
+    reorgs: number;
+    lag: number | null;
+    latency: { p50: number; p95: number } | null;
+    queues: Record<string, { done: number; failed: number }>;
+  }[];
 };
 
 export type EventStatus = "included" | "finalized" | "orphaned" | "undecodable";
@@ -56,7 +71,10 @@ export type Queue = QueueCounts & {
   events: string[];
   batch: number;
   ordered: boolean;
-  oldest: string | null;
+  /** Deliveries settled per second over the last minute. */
+  rate?: number;
+  /** Seconds that the first open delivery has waited. */
+  oldestAge?: number | null;
 };
 
 export type DeadLetter = {

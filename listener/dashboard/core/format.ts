@@ -29,7 +29,8 @@ export function duration(milliseconds: number | null | undefined): string {
 
 /** How long ago: `now`, `12 s`, `3 min`. Clocks of nodes may be a little ahead. */
 export function age(since: number, now: number): string {
-  return now - since < 1_000 ? "now" : duration(Math.floor((now - since) / 1_000) * 1_000);
+  const seconds = Math.floor((now - since) / 1_000);
+  return seconds < 1 ? "now" : seconds < 100 ? `${seconds} s` : duration(seconds * 1_000);
 }
 
 /** A time of day with milliseconds, for comparing steps that lie close together. */

@@ -15,3 +15,15 @@ export function tokens(amount: string | bigint): string {
 
 /** The same as a number, for charts. */
 export const tokensAsNumber = (amount: string | bigint): number => Number(amount) / 10 ** DECIMALS;
+
+/** The text in a `bytes32`, such as a memo; undefined where it holds none that can be shown. */
+export function shortText(bytes32: string): string | undefined {
+  const hex = bytes32.replace(/^0x/, "").replace(/(?:00)+$/, "");
+  const bytes = Uint8Array.from(hex.match(/../g) ?? [], byte => Number.parseInt(byte, 16));
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return text !== "" && !/\p{Cc}/u.test(text) ? text : undefined;
+  } catch {
+    return undefined;
+  }
+}

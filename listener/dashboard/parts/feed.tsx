@@ -5,6 +5,9 @@ import { linkTo } from "../core/location.ts";
 import { Empty, Panel, Scroll } from "./panel.tsx";
 import { Ago, Arguments, EventState } from "./words.tsx";
 
+/** Milliseconds for which a line is marked as new. */
+const FRESH = 1_000;
+
 /** What the contracts said, as it happens. While it is paused the lines stand still and new ones are counted. */
 export function Feed({ limit }: { limit: number }) {
   const held = useSignal<readonly Line[] | undefined>(undefined);
@@ -69,7 +72,7 @@ function Nothing({ filtered }: { filtered: boolean }) {
 function Lines({ lines }: { lines: readonly Line[] }) {
   const finalized = status.value?.finalized?.number ?? -1;
   return (
-    <Scroll name="Events, the newest first" class="feed">
+    <Scroll name="Events, the newest first" class="feed live">
       <table>
         <thead>
           <tr>
@@ -103,11 +106,11 @@ function Lines({ lines }: { lines: readonly Line[] }) {
   );
 }
 
-function EventRow({ line: { event, takenBack, fresh }, finalized }: { line: EventLine; finalized: number }) {
+function EventRow({ line: { event, takenBack, arrivedAt }, finalized }: { line: EventLine; finalized: number }) {
   const final = event.status === "included" && event.block.number <= finalized;
   const state = takenBack ? "orphaned" : final ? "finalized" : event.status;
   return (
-    <tr class={`${takenBack ? "taken-back" : ""} ${fresh ? "fresh" : ""}`}>
+    <tr class={`${takenBack ? "taken-back" : ""} ${Date.now() - arrivedAt < FRESH ? "fresh" : ""}`}>
       <td class="number">{event.block.number}</td>
       <td>
         <a class="event-name" href={linkTo("events", event.id)}>

@@ -3,6 +3,7 @@ import type { EventView } from "../core/answers.ts";
 import { abbreviate, age, argument, dateAndTime, isAddress, isHash } from "../core/format.ts";
 import { now } from "../core/live.ts";
 import { linkTo } from "../core/location.ts";
+import { application } from "../dapp/application.tsx";
 
 export type Tone = "plain" | "good" | "busy" | "warn" | "bad" | "gone";
 
@@ -45,7 +46,7 @@ export function Arguments({ event }: { event: EventView }) {
     <span class="arguments">
       {Object.entries(event.arguments).map(([name, value]) => (
         <span key={name}>
-          <span class="name">{name}</span> <Value of={value} />
+          <span class="name">{name}</span> {application.write(event, name, value) ?? <Value of={value} />}
         </span>
       ))}
     </span>
