@@ -46,8 +46,10 @@ export async function compareWithChain(world: World): Promise<Comparison> {
 
   const parsed = logs.map(log => ({ log, event: token.parseLog(log) }));
   const transfers = parsed.filter(({ event }) => event?.name === "Transfer");
-  const histories = await rows<{ event_id: string; n: number }>("select event_id, count(*)::int as n from sluice.transfers group by 1");
-  const shown = new Map(histories.map(({ event_id, n }) => [event_id.slice(event_id.indexOf("-") + 1), n]));
+  const histories = await rows<{ event: string; n: number }>(
+    "select block_hash || '-' || log_index as event, count(*)::int as n from sluice.transfers group by 1",
+  );
+  const shown = new Map(histories.map(({ event, n }) => [event, n]));
   for (const { log } of transfers) {
     const at = place(log.blockHash, Number(log.logIndex));
     differ(`history of ${at}`, 1, shown.get(at) ?? 0);

@@ -17,6 +17,8 @@ export const balances: Projection<Transfer> = {
        primary key (chain_id, address)
      );
      create index balances_holders on balances (chain_id) where balance > 0;`,
+    // A balance that no index knows is changed in place, where its page has room.
+    "drop index balances_holders; alter table balances set (fillfactor = 50);",
   ],
   apply: (tx, events) => move(tx, events, 1n),
   revert: (tx, events) => move(tx, events, -1n),
@@ -37,11 +39,15 @@ async function move(tx: Tx, events: readonly Transfer[], sign: bigint): Promise<
   const chainId = events[0]!.chainId;
   const addresses = sorted.map(([address]) => address);
   // Deliveries run side by side, so a balance may pass below zero on its way; at the end of all of them it has not.
-  await tx.query(
-    `insert into balances as b (chain_id, address, balance) select $1, * from unnest($2::text[], $3::numeric[])
-     on conflict (chain_id, address) do update set balance = b.balance + excluded.balance`,
+  const { rows } = await tx.query<{ empty: boolean }>(
+    `with changed as (
+       insert into balances as b (chain_id, address, balance) select $1, * from unnest($2::text[], $3::numeric[])
+       on conflict (chain_id, address) do update set balance = b.balance + excluded.balance
+       returning balance = 0 as empty
+     ) select coalesce(bool_or(empty), false) as empty from changed`,
     [chainId, addresses, sorted.map(([, by]) => by)],
   );
+  if (!rows[0]!.empty) return;
   await tx.query("delete from balances where chain_id = $1 and address = any($2) and balance = 0", [chainId, addresses]);
 }
 

@@ -23,18 +23,19 @@ export const transfers: Projection<Event<"SluiceToken.Transfer">> = {
      );
      create index transfers_by_sender on transfers (chain_id, sender, position desc);
      create index transfers_by_recipient on transfers (chain_id, recipient, position desc);`,
+    // The id is made of what is there already.
+    "alter table transfers drop column event_id",
   ],
 
   async apply(tx, events) {
     await tx.query(
-      `insert into transfers (chain_id, position, event_id, sender, recipient, amount, block_number, block_hash, block_timestamp,
+      `insert into transfers (chain_id, position, sender, recipient, amount, block_number, block_hash, block_timestamp,
          transaction_hash, log_index)
-       select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::bigint[], $8::text[],
-         $9::bigint[], $10::text[], $11::int[])`,
+       select $1, * from unnest($2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::bigint[], $7::text[], $8::bigint[], $9::text[],
+         $10::int[])`,
       [
-        events.map(e => e.chainId),
+        events[0]!.chainId,
         events.map(e => e.position),
-        events.map(e => e.id),
         events.map(e => e.arguments.from),
         events.map(e => e.arguments.to),
         events.map(e => e.arguments.value),
@@ -63,7 +64,7 @@ export type Transfer = {
   logIndex: number;
 };
 
-const COLUMNS = `position, event_id as id, sender as "from", recipient as "to", amount, transaction_hash as "transactionHash",
+const COLUMNS = `position, chain_id || '-' || block_hash || '-' || log_index as id, sender as "from", recipient as "to", amount, transaction_hash as "transactionHash",
   log_index as "logIndex", json_build_object('number', block_number, 'hash', block_hash, 'timestamp', block_timestamp) as block`;
 
 /** An account's transfers, in and out, the newest first. `before` is the position of the last one of the page before. */
