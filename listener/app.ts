@@ -43,6 +43,11 @@ export type AuditContext = {
   chainId: number;
   rpc: Rpc;
   tip: BlockRef;
+  /**
+   * Set where the audit looks only at what came from this block on. The projections' tables, by their names, are then as the
+   * journal gives them at the tip, whatever of that is delivered yet; only these have all of the past in them.
+   */
+  since: number | undefined;
   /** Addresses of the application's contracts by name. */
   contracts: Record<string, Hex>;
   /** Adds to the number of things that were compared for an invariant. */

@@ -39,7 +39,8 @@ program
 program
   .command("listen")
   .description("follow the chain, write the journal, relay deliveries; run several for high availability")
-  .action(async () => (await import("./commands/listen.ts")).listen());
+  .option("--audit-every <time>", "audit what came since the last audit, this long after it, such as 1m", duration)
+  .action(async options => (await import("./commands/listen.ts")).listen(options));
 program
   .command("work")
   .description("run workers; run as many as you like")
@@ -58,6 +59,7 @@ program
 program
   .command("audit")
   .description("compare journal and projections with the chain; exit 1 where they differ")
+  .option("--since [block]", "only what came from this block on, or, without one, since the last audit", number)
   .option("--json", "print JSON")
   .action(async options => (await import("./commands/audit.ts")).audit(options));
 const deadLetters = program

@@ -53,6 +53,9 @@ function journalMetrics(chainId: number, status: Status | undefined): Registry {
   gauge("finalized_block", "The last final block", status.finalized?.number);
   gauge("lag_blocks", "Blocks between head and tip", status.lag);
   gauge("leader", "1 if a listener holds the lease", status.leader === null ? 0 : 1);
+  gauge("audited_block", "Up to this block everything was found to be what the chain says", status.auditedTo);
+  gauge("audit_failures", "Differences that the last audit found", status.audit?.failures);
+  gauge("audit_timestamp_seconds", "When the last audit ended", status.audit ? Date.parse(status.audit.at) / 1_000 : null);
   gauge("halted", "1 while nothing is written or delivered until a resync", status.halted ? 1 : 0);
   gauge("dead_letters", "Deliveries that were given up", status.deadLetters);
   new Counter(options("reorgs_total", "Reorgs that the journal went through")).inc(status.reorgs);

@@ -28,7 +28,8 @@ export const status = z.object({
     })
     .nullable()
     .describe("why nothing is written or delivered until `npm run resync`; null where all is well"),
-  auditedTo: blockNumber.nullable(),
+  auditedTo: blockNumber.nullable().describe("up to this block everything, effects included, was found to be what the chain says"),
+  audit: z.object({ at: z.string(), failures: count }).nullable().describe("when the last audit ended, and how many differences it found"),
   reorgs: count,
   events: count.describe("journalled so far, those of reorgs too"),
   backfill: z

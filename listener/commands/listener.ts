@@ -29,6 +29,8 @@ export type ListenerOptions = {
   deployment: Deployment;
   log: Logger;
   signal: AbortSignal;
+  /** Begins when this listener begins to lead, beside its work; the signal aborts when it leads no more. */
+  whileLeading?: ((signal: AbortSignal) => unknown) | undefined;
   onRecorded?: (recorded: Recorded) => void;
   /** Called when this listener finds the journal halted, and waits. */
   onHalted?: (halted: Halted) => void;
@@ -192,6 +194,7 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
       await checkChain(db, rpc, now);
     }
   };
+  options.whileLeading?.(over);
   try {
     await Promise.race([record(), watch()]);
   } catch (error) {

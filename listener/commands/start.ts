@@ -90,7 +90,7 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
 
   const rpc = openRpc(config.rpcUrls, { log, signal });
   const drained = await drain(db, rpc, chainId, DRAIN_TIMEOUT).finally(() => rpc.close());
-  const report = await reportRun(db, chainId, began, await runAudit({ app, config, db, deployment, log, signal }));
+  const report = await reportRun(db, chainId, began, await runAudit({ app, config, db, backend, deployment, log, signal }));
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else terminal.line(JSON.stringify(report, null, 2));
   const dead = Object.values(report.queues).reduce((total, { failed }) => total + failed, 0);

@@ -28,7 +28,10 @@ export function describeStatus(status: Status): string {
     ["lag", status.lag === null ? "unknown" : `${status.lag} blocks`],
     ["leader", status.leader ?? (status.halted ? "none" : "none: run `npm run listen`")],
     ...(status.halted ? [["halted", `since ${status.halted.at}: ${status.halted.reason}; run \`npm run resync\``]] : []),
-    ["audited to", status.auditedTo ?? "never: run `npm run audit`"],
+    ["audited to", status.auditedTo ?? (status.audit ? "nothing yet" : "never: run `npm run audit`")],
+    ...(status.audit?.failures
+      ? [["audit", `NOT ok at ${status.audit.at}: ${status.audit.failures} differences; run \`npm run audit\``]]
+      : []),
     ["reorgs", status.reorgs],
     ["events", status.events],
     ["dead letters", status.deadLetters],

@@ -1,5 +1,5 @@
 import { type App, defineApp } from "../app.ts";
-import { auditBalances, auditPauses, auditSequences } from "./audits.ts";
+import { auditBalances, auditPauses, auditRoles, auditSequences } from "./audits.ts";
 import { contracts, route } from "./contracts.ts";
 import { accounts } from "./projections/accounts.ts";
 import { balances } from "./projections/balances.ts";
@@ -10,7 +10,7 @@ import { transfers } from "./projections/transfers.ts";
 /** The system on one screen: which events feed which queue, and what the queue's workers do with them. */
 export const app: App = defineApp({
   contracts,
-  audits: [auditBalances, auditPauses, auditSequences],
+  audits: [auditBalances, auditPauses, auditSequences, auditRoles],
   routes: [
     route({ queue: "accounts", events: ["SluiceToken.Registered"], projection: accounts, batch: 200 }),
     route({ queue: "balances", events: ["SluiceToken.Transfer"], projection: balances, batch: 500 }),

@@ -70,27 +70,32 @@ export function newJournalEvent(chainId: number, { position, log, decoded }: New
 
 /** The columns that a new row is given, in the order of `copyRow`. */
 const COPIED = `chain_id, position, block_number, block_hash, block_timestamp, transaction_hash, transaction_index, log_index,
-  address, contract, name, arguments, topics, data, error, seen_at`;
+  address, contract, name, arguments, topics, data, error, seen_at, epoch`;
 
 /** Rows that are sent to Postgres at a time: enough for one packet to be worth it, few enough to hold little memory. */
 const ROWS_AT_ONCE = 500;
 
-/** Stores events by COPY, which costs Postgres and us a quarter less than an insert of arrays. */
-export async function insertEvents(tx: Tx, chainId: number, events: readonly NewEvent[], seenAt: Date): Promise<void> {
+/** Stores events, as the writer of an epoch, by COPY, which costs Postgres and us a quarter less than an insert of arrays. */
+export async function insertEvents(
+  tx: Tx,
+  { chainId, epoch }: { chainId: number; epoch: number },
+  events: readonly NewEvent[],
+  seenAt: Date,
+): Promise<void> {
   if (events.length === 0) return;
   const copy = tx.query(copyFrom(`copy events (${COPIED}) from stdin`));
-  const at = seenAt.toISOString();
+  const tail = `${seenAt.toISOString()}\t${epoch}`;
   await pipeline(function* () {
     for (let i = 0; i < events.length; i += ROWS_AT_ONCE) {
       let rows = "";
-      for (const event of events.slice(i, i + ROWS_AT_ONCE)) rows += copyRow(chainId, event, at);
+      for (const event of events.slice(i, i + ROWS_AT_ONCE)) rows += copyRow(chainId, event, tail);
       yield rows;
     }
   }, copy);
 }
 
-/** A row in COPY's text format. */
-function copyRow(chainId: number, { position, log, decoded }: NewEvent, at: string): string {
+/** A row in COPY's text format; `tail` is what all rows end in. */
+function copyRow(chainId: number, { position, log, decoded }: NewEvent, tail: string): string {
   const { blockNumber, blockHash, blockTimestamp, transactionHash, transactionIndex, logIndex, address, topics, data } = log;
   const json = decoded.arguments && argumentsToJson(decoded.arguments);
   const place = [
@@ -104,7 +109,7 @@ function copyRow(chainId: number, { position, log, decoded }: NewEvent, at: stri
     logIndex,
   ];
   const meaning = [address, decoded.contract, decoded.name, json, `{${topics.join(",")}}`, data, decoded.error];
-  return `${place.join("\t")}\t${meaning.map(text => (text === undefined ? "\\N" : escapeCopy(text))).join("\t")}\t${at}\n`;
+  return `${place.join("\t")}\t${meaning.map(text => (text === undefined ? "\\N" : escapeCopy(text))).join("\t")}\t${tail}\n`;
 }
 
 const SPECIAL = /[\\\t\n\r]/g;

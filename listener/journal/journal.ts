@@ -5,6 +5,7 @@ import { type Db, type Tx, transaction } from "../db.ts";
 import { LeaseLostError } from "../errors.ts";
 import { insertReorg } from "./changes.ts";
 import { insertDeliveries, type Operation, planDeliveries, type Routed, toRouted } from "./deliveries.ts";
+import { doubtAudit } from "./doubt.ts";
 import { EVENT_COLUMNS, type EventRow, insertEvents, type NewEvent, newJournalEvent } from "./events.ts";
 import { planMissing } from "./missing.ts";
 import { lockQueue } from "./queue-lock.ts";
@@ -74,16 +75,15 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     const first = total - update.logs.length + 1;
     const events = update.logs.map((log, i): NewEvent => ({ position: first + i, log, decoded: decode(log) }));
     await insertBlocks(tx, chainId, update.headers);
-    await insertEvents(tx, chainId, events, update.seenAt);
+    await insertEvents(tx, { chainId, epoch }, events, update.seenAt);
     const routed = events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
     return { update, events, orphaned: [], deliveries: await deliver(tx, headRoutes, routed, "apply") };
   }
 
   async function reorg(tx: Tx, update: Extract<ChainUpdate, { type: "reorg" }>): Promise<Recorded> {
     const above = update.ancestor?.number ?? -1;
-    // `least` would take a null for nothing to compare with, and call a journal audited that never was.
-    const auditedTo = "case when audited_to > $6::bigint then nullif($6::bigint, -1) else audited_to end";
-    const counts = await moveTip(tx, update.ancestor, `reorgs = reorgs + 1, audited_to = ${auditedTo}`, [above]);
+    const counts = await moveTip(tx, update.ancestor, "reorgs = reorgs + 1", []);
+    await doubtAudit(tx, chainId, above);
     await tx.query("delete from blocks where chain_id = $1 and number > $2", [chainId, above]);
     const taken = await takeBack(tx, { app, chainId, above });
     await insertReorg(tx, chainId, { ...counts, ancestor: update.ancestor, removed: taken.orphaned.map(({ position }) => position) });
@@ -129,6 +129,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
         await lockQueue(tx, chainId, route.queue);
         await holdTip(tx);
         const { drafts, last } = await planMissing(tx, { app, chainId, route, names: gained, after: after! });
+        if (drafts.length > 0) await doubtAudit(tx, chainId, -1);
         await insertDeliveries(tx, chainId, drafts);
         return last;
       });
@@ -192,7 +193,8 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
         const fresh = await unknownAmong(tx, contract, logs);
         const total = await holdTip(tx, fresh.length);
         const events = fresh.map((log, i): NewEvent => ({ position: total - fresh.length + 1 + i, log, decoded: decode(log) }));
-        await insertEvents(tx, chainId, events, new Date());
+        await insertEvents(tx, { chainId, epoch }, events, new Date());
+        if (fresh[0]) await doubtAudit(tx, chainId, fresh[0].blockNumber - 1);
         const routed = events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
         await deliver(tx, headRoutes, routed, "apply");
         await deliver(tx, finalRoutes, routed, "run");

@@ -123,7 +123,7 @@ export async function resync(db: Db, { app, identity }: Pick<ResyncOptions, "app
          tip_number = $5::bigint, tip_hash = $6::text,
          finalized_hash = case when finalized_number >= $7 then $6 else finalized_hash end,
          finalized_number = case when finalized_number >= $7 then $5 else finalized_number end,
-         audited_to = case when audited_to >= $7 then $5 else audited_to end
+         doubts = doubts + 1, audited_to = case when audited_to >= $7 then $5 else audited_to end
        where chain_id = $1 and tip_hash is not distinct from $4 and lease_until < clock_timestamp() returning events, reorgs, ${NOTIFY}`,
       [chainId, genesis, instance ?? null, plan.tip?.hash ?? null, ancestor?.number ?? null, ancestor?.hash ?? null, from],
     );

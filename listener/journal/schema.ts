@@ -186,4 +186,46 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       alter table checkpoint add column backfill_events bigint;
     `,
   },
+  {
+    name: "audit-1",
+    sql: `
+      -- epoch: that of the writer which committed the event. Positions go by the order of commits, so it never goes down.
+      alter table events add column epoch bigint not null default 0;
+
+      -- doubts: raised whenever something at or below audited_to changed, so that an audit that ran meanwhile claims nothing.
+      -- audit_at, audit_failures: when the last audit ended, and what it found.
+      alter table checkpoint add column doubts bigint not null default 0;
+      alter table checkpoint add column audit_at timestamptz;
+      alter table checkpoint add column audit_failures bigint;
+
+      create index deliveries_sent on deliveries (chain_id, queue, position) where state = 'sent';
+
+      -- The projections as an audit recomputes them, beside the real ones: see audit-shadow.ts. audited: deliveries of a queue
+      -- up to this place are in them. audit_touched: keys of rows that were not compared yet since they changed there.
+      create schema if not exists sluice_audit;
+      create table audited (
+        chain_id bigint not null,
+        queue text not null,
+        position bigint not null,
+        primary key (chain_id, queue)
+      );
+      create table audit_touched (
+        chain_id bigint not null,
+        relation text not null,
+        key jsonb not null,
+        primary key (chain_id, relation, key)
+      );
+      create function note_touched() returns trigger language plpgsql as $body$
+      declare
+        changed jsonb;
+      begin
+        if tg_op = 'DELETE' then changed := to_jsonb(old); else changed := to_jsonb(new); end if;
+        insert into sluice.audit_touched (chain_id, relation, key)
+        select (changed ->> 'chain_id')::bigint, tg_table_name, jsonb_object_agg(name, changed -> name) from unnest(tg_argv) as name
+        on conflict do nothing;
+        return null;
+      end
+      $body$;
+    `,
+  },
 ];

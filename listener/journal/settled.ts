@@ -27,7 +27,7 @@ export async function settledUpTo(sql: Sql, chainId: number, queues: readonly st
  * Live events have positions in the order of the chain, so for applies the first live event from the lowest open position
  * on is as low as any. Reverts cover events that are live no more, in no such order: each is looked at, and they are few.
  */
-async function firstOpenBlock(sql: Sql, chainId: number, queues: readonly string[]): Promise<number | null> {
+export async function firstOpenBlock(sql: Sql, chainId: number, queues: readonly string[]): Promise<number | null> {
   const { rows } = await sql.query<{ block: number | null }>(
     `with open as materialized (
        select operation, first_event from deliveries where chain_id = $1 and queue = any($2) and state in ('pending', 'sent')

@@ -21,6 +21,8 @@ export type Status = {
   /** Why nobody may write; null where all is well. */
   halted: Halted | null;
   auditedTo: number | null;
+  /** The last audit: when it ended, ISO 8601, and how many differences it found. */
+  audit: { at: string; failures: number } | null;
   reorgs: number;
   events: number;
   backfill: Backfill | null;
@@ -47,6 +49,8 @@ type Row = {
   finalized_hash: string;
   leader: string | null;
   audited_to: number | null;
+  audit_at: Date | null;
+  audit_failures: number;
   reorgs: number;
   events: number;
   backfill_from: number | null;
@@ -58,7 +62,7 @@ type Row = {
 /** @param queues the application's queues, which are listed even before they had their first delivery */
 export async function readStatus(sql: Sql, chainId: number, queues: readonly string[] = []): Promise<Status> {
   const { rows } = await sql.query<Row>(
-    `select head_number, head_at, tip_number, tip_hash, finalized_number, finalized_hash, audited_to, reorgs, events,
+    `select head_number, head_at, tip_number, tip_hash, finalized_number, finalized_hash, audited_to, audit_at, audit_failures, reorgs, events,
        backfill_from, backfill_to, backfill_events, extract(epoch from updated_at - backfill_began)::float8 as backfill_seconds,
        case when lease_until > clock_timestamp() then writer end as leader
      from checkpoint where chain_id = $1`,
@@ -78,6 +82,7 @@ export async function readStatus(sql: Sql, chainId: number, queues: readonly str
     leader: row?.leader ?? null,
     halted: await readHalted(sql, chainId),
     auditedTo: row?.audited_to ?? null,
+    audit: row?.audit_at ? { at: row.audit_at.toISOString(), failures: row.audit_failures } : null,
     reorgs: row?.reorgs ?? 0,
     events: row?.events ?? 0,
     backfill: row ? backfillOf(row) : null,

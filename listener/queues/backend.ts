@@ -28,6 +28,9 @@ export interface QueueBackend {
 /** The name of a queue in BullMQ. No colon: BullMQ keeps that for itself. */
 export const bullName = (chainId: number, queue: string) => `sluice-${chainId}-${queue}`;
 
+/** A new id at every sending: BullMQ drops a job whose id it still knows, in whatever state. */
+export const jobId = (chainId: number, { position, sends }: { position: number; sends: number }) => `${chainId}-${position}-${sends}`;
+
 /** Finished jobs are of no use, the rows tell what became of them; a queue's own event stream is not read by anybody. */
 const JOB_DEFAULTS = { removeOnComplete: true, removeOnFail: true };
 const STREAM = { events: { maxLen: 100 } };

@@ -3,7 +3,7 @@ import { createNaps, type Db, isDbOutage, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
 import { QUEUE_KEY } from "../journal/queue-lock.ts";
 import { createOutage, type Log } from "../log.ts";
-import type { DeliveryQueue, QueueBackend } from "./backend.ts";
+import { type DeliveryQueue, jobId, type QueueBackend } from "./backend.ts";
 
 export type RelayOptions = {
   db: Db;
@@ -163,9 +163,6 @@ function abortable(jobs: DeliveryQueue, signal: AbortSignal): Jobs {
 }
 
 type Jobs = Pick<DeliveryQueue, "addBulk" | "getJob">;
-
-/** A new id at every sending: BullMQ drops a job whose id it still knows, in whatever state. */
-export const jobId = (chainId: number, { position, sends }: { position: number; sends: number }) => `${chainId}-${position}-${sends}`;
 
 async function addJobs(jobs: Jobs, chainId: number, queue: string, sent: readonly Sent[]): Promise<void> {
   if (sent.length === 0) return;

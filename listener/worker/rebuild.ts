@@ -2,6 +2,7 @@ import type { App, CompiledRoute, Projection } from "../app.ts";
 import { type Db, type Tx, transaction } from "../db.ts";
 import { SluiceError } from "../errors.ts";
 import { storeDeliveries } from "../journal/deliveries.ts";
+import { doubtAudit } from "../journal/doubt.ts";
 import { planMissing } from "../journal/missing.ts";
 import { lockQueue } from "../journal/queue-lock.ts";
 
@@ -37,7 +38,8 @@ type Context = { db: Db; app: App; chainId: number };
 export async function rebuild(context: Context, name: string): Promise<Rebuilt> {
   const { db, chainId } = context;
   const { projection, routes } = findProjection(context.app, name);
-  return transaction(db, async tx => {
+  await doubtAudit(db, chainId, -1);
+  const rebuilt = await transaction(db, async tx => {
     for (const { queue } of routes) await lockQueue(tx, chainId, queue);
     const rebuilt: Rebuilt = { projection: name, tables: {}, queues: {} };
     const places = new Map<string, Places>();
@@ -67,6 +69,9 @@ export async function rebuild(context: Context, name: string): Promise<Rebuilt> 
     }
     return rebuilt;
   });
+  // Not in the transaction: the listener takes its row first and the queues' then, so the other way round would lock crosswise.
+  await doubtAudit(db, chainId, -1);
+  return rebuilt;
 }
 
 /** What `rebuild` would do, at one moment. Changes nothing. */

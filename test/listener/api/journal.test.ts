@@ -64,6 +64,7 @@ describe("the journal through the API", () => {
       leader: null,
       halted: null,
       auditedTo: null,
+      audit: null,
       reorgs: 1,
       events: 11,
       backfill: null,

@@ -1,0 +1,260 @@
+import type { App, CompiledRoute, Projection } from "../app.ts";
+import { type Db, SCHEMA, type Tx } from "../db.ts";
+import type { Findings } from "./audit-findings.ts";
+import { MAX_FAILURES } from "./audit-findings.ts";
+import { MAX_SPREAD, type Operation } from "./deliveries.ts";
+import { type EventRow, readEvents, toJournalEvent } from "./events.ts";
+
+/**
+ * The shadow of a projection: its tables once more, in a schema of their own, filled by the projection's own `apply` and
+ * `revert` from the journal, delivery by delivery. An audit advances it by what was delivered since the last one, and then
+ * compares the rows that this touched with the real ones. Nothing is computed twice, and no transaction is long.
+ */
+export const AUDIT_SCHEMA = "sluice_audit";
+
+/** Events by which a shadow is advanced in one transaction. */
+const AT_ONCE = 10_000;
+const APPLIED_AT_ONCE = 500;
+
+type Context = { chainId: number; app: App };
+type Shadowed = { projection: Projection; routes: readonly CompiledRoute[] };
+type Delivery = { position: number; operation: Operation; state: string; events: number[] };
+/** A table's name and the columns that tell its rows apart: its primary key, or all of them where it has none. */
+type Keyed = { table: string; key: readonly string[] };
+
+/** The projections with the routes that feed them. */
+export const shadowed = (app: App): Shadowed[] =>
+  app.projections.map(projection => ({ projection, routes: app.routes.filter(route => route.projection === projection) }));
+
+/** Statements of `tx` find the shadows before the real tables from here on. */
+export const enterShadows = (tx: Tx) => tx.query(`set local search_path = ${AUDIT_SCHEMA}, ${SCHEMA}`);
+
+/** Creates a projection's shadow tables where they lack, or anew where the real ones changed their columns, empty then. */
+export async function prepareShadow(tx: Tx, chainId: number, { projection, routes }: Shadowed): Promise<void> {
+  const columns = (schema: string, table: string) =>
+    `(select string_agg(attname || ' ' || format_type(atttypid, atttypmod), ',' order by attnum) from pg_attribute
+      where attrelid = to_regclass('${schema}.${table}') and attnum > 0 and not attisdropped)`;
+  let fresh = false;
+  for (const table of projection.tables) {
+    const { rows } = await tx.query<{ same: boolean }>(
+      `select ${columns(SCHEMA, table)} is not distinct from ${columns(AUDIT_SCHEMA, table)} as same`,
+    );
+    if (!rows[0]!.same) fresh = true;
+  }
+  if (fresh) {
+    for (const table of projection.tables) {
+      const keyed = await keyOf(tx, table);
+      await tx.query(`drop table if exists ${AUDIT_SCHEMA}.${table}`);
+      await tx.query(`create table ${AUDIT_SCHEMA}.${table} (like ${SCHEMA}.${table} including all)`);
+      if (isPerEvent(keyed)) continue;
+      await tx.query(
+        `create trigger touched after insert or update or delete on ${AUDIT_SCHEMA}.${table}
+         for each row execute function ${SCHEMA}.note_touched(${keyed.key.map(name => `'${name}'`).join(", ")})`,
+      );
+    }
+  }
+  if (fresh || (await wasRebuilt(tx, chainId, routes))) await forgetShadow(tx, chainId, { projection, routes });
+}
+
+/** A rebuild leaves no delivery at or below the places that were audited. */
+async function wasRebuilt(tx: Tx, chainId: number, routes: readonly CompiledRoute[]): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `select from audited a where chain_id = $1 and queue = any($2) and position > 0 and not exists (
+       select from deliveries d where d.chain_id = a.chain_id and d.queue = a.queue and d.position <= a.position)`,
+    [chainId, routes.map(({ queue }) => queue)],
+  );
+  return rowCount! > 0;
+}
+
+async function forgetShadow(tx: Tx, chainId: number, { projection, routes }: Shadowed): Promise<void> {
+  for (const table of projection.tables) await tx.query(`delete from ${AUDIT_SCHEMA}.${table} where chain_id = $1`, [chainId]);
+  await tx.query("delete from audited where chain_id = $1 and queue = any($2)", [chainId, routes.map(({ queue }) => queue)]);
+  await tx.query("delete from audit_touched where chain_id = $1 and relation = any($2)", [chainId, projection.tables]);
+}
+
+async function keyOf(tx: Tx, table: string): Promise<Keyed> {
+  const { rows } = await tx.query<{ key: string[] | null; columns: string[] }>(
+    `select array_agg(attname::text) filter (where attnum = any(i.indkey)) as key, array_agg(attname::text) as columns
+     from pg_attribute a left join pg_index i on i.indrelid = a.attrelid and i.indisprimary
+     where a.attrelid = to_regclass('${SCHEMA}.${table}') and a.attnum > 0 and not a.attisdropped`,
+  );
+  return { table, key: rows[0]!.key ?? rows[0]!.columns };
+}
+
+/** A row per event, which nothing but the event's revert changes: once compared it is not needed in the shadow any more. */
+const isPerEvent = ({ key }: Keyed) => key.length === 2 && key.includes("chain_id") && key.includes("position");
+
+/**
+ * Advances a shadow by the next deliveries of each of its queues, some thousand events at most, as far as everything is
+ * settled.
+ *
+ * @returns whether there is more of that
+ */
+export async function advanceShadow(tx: Tx, context: Context, shadow: Shadowed): Promise<boolean> {
+  const { chainId } = context;
+  let more = false;
+  for (const { queue } of shadow.routes) {
+    const { rows } = await tx.query<Delivery>(
+      `with reached as (
+         select coalesce((select position from audited where chain_id = $1 and queue = $2), 0) as position
+       ), open as (
+         select least(
+           (select min(position) from deliveries where chain_id = $1 and queue = $2 and state in ('pending', 'sent')),
+           (select min(d.position) from deliveries d where d.chain_id = $1 and d.queue = $2 and d.state = 'dead'
+             and (d.operation = 'revert' or exists (
+               select from events e where e.chain_id = $1 and e.position = any(d.events) and e.live)))
+         ) as position
+       ), next as (
+         select d.position, d.operation, d.state, d.events,
+           sum(cardinality(d.events)) over (order by d.position) - cardinality(d.events) as before
+         from (
+           select * from deliveries where chain_id = $1 and queue = $2 and position > (select position from reached)
+             and position < coalesce((select position from open), 'infinity'::float8) order by position limit ${AT_ONCE}
+         ) d
+       )
+       select position, operation, state, events from next where before < ${AT_ONCE} order by position`,
+      [chainId, queue],
+    );
+    const last = rows.at(-1);
+    if (!last) continue;
+    await carryOut(tx, context, shadow, queue, rows);
+    await tx.query(
+      `insert into audited (chain_id, queue, position) values ($1, $2, $3)
+       on conflict (chain_id, queue) do update set position = excluded.position`,
+      [chainId, queue, last.position],
+    );
+    more ||= rows.reduce((sum, { events }) => sum + events.length, 0) >= AT_ONCE || rows.length === AT_ONCE;
+  }
+  return more;
+}
+
+/**
+ * Goes on, for the rest of this transaction, with what was done ahead of something that is not settled; or, after that, with
+ * what is `open`, so that the shadows stand where the projections will stand when everything is delivered.
+ *
+ * @returns false where that is more than an audit takes in at once
+ */
+export async function carryOutRest(tx: Tx, context: Context, shadow: Shadowed, which: "done" | "open"): Promise<boolean> {
+  for (const { queue } of shadow.routes) {
+    const { rows } = await tx.query<Delivery>(
+      `select position, operation, state, events from deliveries
+       where chain_id = $1 and queue = $2 and state = any($3)
+         and position > coalesce((select position from audited where chain_id = $1 and queue = $2), 0)
+       order by position limit ${AT_ONCE}`,
+      [context.chainId, queue, which === "open" ? ["pending", "sent"] : ["done"]],
+    );
+    if (rows.reduce((sum, { events }) => sum + events.length, 0) > AT_ONCE || rows.length === AT_ONCE) return false;
+    await carryOut(tx, context, shadow, queue, rows);
+  }
+  return true;
+}
+
+/** Does to the shadow what these deliveries did, or will do, to the real tables; an apply and its revert cancel out. */
+async function carryOut(
+  tx: Tx,
+  { chainId, app }: Context,
+  { projection }: Shadowed,
+  queue: string,
+  deliveries: readonly Delivery[],
+): Promise<void> {
+  const applied = new Set<number>();
+  const reverted = new Set<number>();
+  const replayed = new Set<number>();
+  for (const { operation, events } of deliveries.filter(({ state }) => state !== "dead")) {
+    for (const event of events) {
+      if (operation === "apply") applied.add(event);
+      else if (operation === "replay") replayed.add(event);
+      else if (!applied.delete(event)) reverted.add(event);
+    }
+  }
+  const wasApplied = new Set(await appliedAmong(tx, chainId, queue, [...reverted]));
+  const back = [...reverted].filter(event => wasApplied.has(event)).sort((a, b) => b - a);
+  const again = [...replayed].filter(event => !applied.has(event) && !reverted.has(event)).sort((a, b) => a - b);
+  // Of a delivery that is open, what a reorg took meanwhile will not be applied.
+  const open = new Set(deliveries.filter(({ state }) => state === "pending" || state === "sent").flatMap(({ events }) => events));
+  const inBatches = async (positions: readonly number[], work: (rows: EventRow[]) => Promise<void>) => {
+    for (let i = 0; i < positions.length; i += APPLIED_AT_ONCE) {
+      await work(await readEvents(tx, chainId, positions.slice(i, i + APPLIED_AT_ONCE)));
+    }
+  };
+  const toEvents = (rows: readonly EventRow[]) => rows.map(row => toJournalEvent(app, row));
+  await inBatches(back, rows => projection.revert(tx, toEvents(rows)));
+  await inBatches(again, async rows => {
+    await projection.revert(tx, toEvents(rows.toReversed()));
+    await projection.apply(tx, toEvents(rows));
+  });
+  await inBatches(
+    [...applied].sort((a, b) => a - b),
+    async rows => {
+      const live = rows.filter(row => row.live || !open.has(row.position));
+      if (live.length > 0) await projection.apply(tx, toEvents(live));
+    },
+  );
+  await touchReverted(tx, chainId, projection, back);
+}
+
+/** Rows of reverted events may have left the shadow long ago, so no trigger sees that they have to be gone. */
+async function touchReverted(tx: Tx, chainId: number, projection: Projection, positions: readonly number[]): Promise<void> {
+  if (positions.length === 0) return;
+  for (const table of projection.tables) {
+    if (!isPerEvent(await keyOf(tx, table))) continue;
+    await tx.query(
+      `insert into audit_touched (chain_id, relation, key)
+       select $1, $2, jsonb_build_object('chain_id', $1::bigint, 'position', position) from unnest($3::bigint[]) as position
+       on conflict do nothing`,
+      [chainId, table, positions],
+    );
+  }
+}
+
+/** Those events that a done delivery of this queue applied. A dead letter applied nothing, so nothing of it is reverted. */
+export async function appliedAmong(sql: Tx | Db, chainId: number, queue: string, positions: readonly number[]): Promise<number[]> {
+  if (positions.length === 0) return [];
+  // A scalar subquery is answered event by event out of the index, whatever the planner knows of a table just filled.
+  const { rows } = await sql.query<{ position: number }>(
+    `select e.position from unnest($3::bigint[]) as e (position)
+     where (
+       select true from deliveries d
+       where d.chain_id = $1 and d.queue = $2 and d.operation = 'apply' and d.state = 'done'
+         and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events)
+       order by d.last_event limit 1)`,
+    [chainId, queue, positions],
+  );
+  return rows.map(({ position }) => position);
+}
+
+/** I9, I10: the rows that were touched since they were last found right, in the shadow and in the real tables. */
+export async function compareShadow(tx: Tx, chainId: number, { projection }: Shadowed, findings: Findings): Promise<void> {
+  const invariant = projection.name === "statistics" ? "I9" : "I10";
+  for (const table of projection.tables) {
+    const keyed = await keyOf(tx, table);
+    const keys = keyed.key.map(name => `"${name}"`).join(", ");
+    const noted = `select ${keyed.key.map(name => `r."${name}"`).join(", ")} from ${SCHEMA}.audit_touched t
+      cross join lateral jsonb_populate_record(null::${SCHEMA}.${table}, t.key) r where t.chain_id = $1 and t.relation = '${table}'`;
+    // Of a table with a row per event the shadow holds just what was not compared yet.
+    const touched = isPerEvent(keyed) ? `${noted} union select ${keys} from ${AUDIT_SCHEMA}.${table} where chain_id = $1` : noted;
+    const side = (schema: string) => `select s.* from touched join ${schema}.${table} s using (${keys}) where s.chain_id = $1`;
+    const difference = async (left: string, right: string) =>
+      (
+        await tx.query<{ row: object }>(
+          `with touched as materialized (${touched})
+           select to_jsonb(d) as row from (${side(left)} except all ${side(right)}) d limit ${MAX_FAILURES}`,
+          [chainId],
+        )
+      ).rows;
+    for (const { row } of await difference(AUDIT_SCHEMA, SCHEMA))
+      findings.failed({ invariant, what: `a row of ${table}`, expected: row, found: "nothing" });
+    for (const { row } of await difference(SCHEMA, AUDIT_SCHEMA))
+      findings.failed({ invariant, what: `a row of ${table}`, expected: "nothing", found: row });
+    const { rows } = await tx.query<{ n: number }>(`select count(*) as n from (${touched}) t`, [chainId]);
+    findings.checked(invariant, rows[0]!.n);
+  }
+}
+
+/** What was compared and found right need not be compared again. */
+export async function settleShadow(tx: Tx, chainId: number, { projection }: Shadowed): Promise<void> {
+  for (const table of projection.tables) {
+    if (isPerEvent(await keyOf(tx, table))) await tx.query(`delete from ${AUDIT_SCHEMA}.${table} where chain_id = $1`, [chainId]);
+  }
+  await tx.query("delete from audit_touched where chain_id = $1 and relation = any($2)", [chainId, projection.tables]);
+}
