@@ -4,6 +4,7 @@ import { openDb, SCHEMA } from "../db.ts";
 import { resetChain } from "../embedded/chain.ts";
 import { resetPostgres } from "../embedded/postgres.ts";
 import { SluiceError } from "../errors.ts";
+import { AUDIT_SCHEMA } from "../journal/audit-shadow.ts";
 import { redactUrl } from "../redact.ts";
 import { confirm } from "./confirm.ts";
 
@@ -38,6 +39,7 @@ async function dropSchemas(url: string): Promise<void> {
       });
     }
     await db.query(`drop schema if exists ${SCHEMA} cascade`);
+    await db.query(`drop schema if exists ${AUDIT_SCHEMA} cascade`);
     await db.query("drop schema if exists bullmq cascade");
   } finally {
     await db.end();

@@ -128,8 +128,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "events in a transaction of their own",
     file: journal,
-    replace: "await insertEvents(tx, chainId, events, update.seenAt);",
-    by: "await transaction(db, own => insertEvents(own, chainId, events, update.seenAt));",
+    replace: "await insertEvents(tx, { chainId, epoch }, events, update.seenAt);",
+    by: "await transaction(db, own => insertEvents(own, { chainId, epoch }, events, update.seenAt));",
     caughtBy: mirror(journal, "commits nothing at all of an update that fails half-way"),
   },
   {
