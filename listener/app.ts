@@ -122,6 +122,8 @@ export type App = {
 
 const QUEUE_NAME = /^[a-z][a-z0-9-]{0,40}$/;
 const MAX_BATCH = 1_000;
+/** Queues that are there without a route. */
+const RESERVED = new Set(["webhooks"]);
 
 /**
  * An application as data: contracts, and routes from their events to queues.
@@ -136,6 +138,7 @@ export function defineApp(definition: { contracts: Contracts; routes: readonly R
   for (const { queue, events, ...route } of definition.routes) {
     if (!QUEUE_NAME.test(queue)) problems.push(`queue ${JSON.stringify(queue)}: a name has lower-case letters, digits and hyphens`);
     if (queues.has(queue)) problems.push(`queue ${queue}: two routes have this name`);
+    if (RESERVED.has(queue)) problems.push(`queue ${queue}: this name is taken by the core`);
     queues.add(queue);
     for (const event of events) if (!names.has(event)) problems.push(`queue ${queue}: no contract has an event ${event}`);
     const batch = "batch" in route ? (route.batch ?? 1) : 1;

@@ -31,6 +31,8 @@ export type Config = Readonly<{
   lease: number;
   window: number;
   maxLag: number;
+  /** Whether webhooks may go to this machine, over http too. For development. */
+  webhooksAllowLoopback: boolean;
 }>;
 
 type Variable = { expected: string; fallback: string | undefined; parse: (given: string) => unknown };
@@ -132,6 +134,12 @@ const VARIABLES: Record<string, Variable & { key: keyof Config }> = {
   POLL_INTERVAL_MS: { key: "pollInterval", expected: "milliseconds from 10 to 600000", fallback: "1000", parse: wholeFrom(10, 600_000) },
   LEASE_MS: { key: "lease", expected: "milliseconds from 300 to 600000", fallback: "9000", parse: wholeFrom(300, 600_000) },
   WINDOW: { key: "window", expected: "jobs in flight per queue, from 1 to 100000", fallback: "1000", parse: wholeFrom(1, 100_000) },
+  WEBHOOKS_ALLOW_LOOPBACK: {
+    key: "webhooksAllowLoopback",
+    expected: '"true" or "false"',
+    fallback: "false",
+    parse: given => oneOf("true", "false")(given) === "true",
+  },
   MAX_LAG: { key: "maxLag", expected: "blocks from 0 to 1000000", fallback: "10", parse: wholeFrom(0, 1_000_000) },
 };
 

@@ -3,6 +3,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import type { App } from "../app.ts";
 import type { Db } from "../db.ts";
 import { type QueueCounts, readStatus, type Status } from "../journal/status.ts";
+import { type EndpointCounts, readCounts } from "../webhooks/read.ts";
 
 const LATENCY_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
@@ -28,7 +29,12 @@ export function mountMetrics(server: FastifyInstance, { db, app, chainId }: { db
     async (_, reply) => {
       // With the database away the process's own metrics are what is wanted most.
       const status = await readStatus(db, chainId, queues).catch(() => undefined);
-      const texts = await Promise.all([journalMetrics(chainId, status).metrics(), own.metrics()]);
+      const endpoints = status ? await readCounts(db, chainId).catch(() => []) : [];
+      const texts = await Promise.all([
+        journalMetrics(chainId, status).metrics(),
+        webhookMetrics(chainId, endpoints).metrics(),
+        own.metrics(),
+      ]);
       return reply.type(own.contentType).send(texts.join("\n"));
     },
   );
@@ -65,5 +71,32 @@ function journalMetrics(chainId: number, status: Status | undefined): Registry {
   perQueue("queue_dead", "Dead letters of a queue", ({ failed }) => failed);
   const done = new Counter({ ...options("queue_done_total", "Deliveries settled"), labelNames: ["queue"] });
   for (const [queue, counts] of Object.entries(status.queues)) done.inc({ queue }, counts.done);
+  return registry;
+}
+
+/** How each webhook endpoint is doing. */
+function webhookMetrics(chainId: number, endpoints: readonly EndpointCounts[]): Registry {
+  const registry = new Registry();
+  registry.setDefaultLabels({ chain: String(chainId) });
+  const options = (name: string, help: string) => ({
+    name: `sluice_webhook_${name}`,
+    help,
+    labelNames: ["endpoint"],
+    registers: [registry],
+  });
+  const gauge = (name: string, help: string, value: (counts: EndpointCounts) => number) => {
+    const metric = new Gauge(options(name, help));
+    for (const counts of endpoints) metric.set({ endpoint: counts.id }, value(counts));
+  };
+  gauge("active", "1 if the endpoint is neither paused nor disabled", ({ state }) => (state === "active" ? 1 : 0));
+  gauge("breaker_open", "1 while the endpoint is left alone but for one message now and then", ({ open }) => (open ? 1 : 0));
+  gauge("pending", "Messages that wait to be delivered", ({ pending }) => pending);
+  gauge("dead", "Messages that were given up", ({ dead }) => dead);
+  const delivered = new Counter(options("delivered_total", "Messages delivered"));
+  const failed = new Counter(options("failed_attempts_total", "Attempts that failed"));
+  for (const counts of endpoints) {
+    delivered.inc({ endpoint: counts.id }, counts.delivered);
+    failed.inc({ endpoint: counts.id }, counts.failed);
+  }
   return registry;
 }

@@ -27,6 +27,7 @@ import { mountSessions } from "./sessions.ts";
 import { statusRead } from "./status.ts";
 import { mountStream, type StreamLimits } from "./stream.ts";
 import { transactionRead } from "./transactions.ts";
+import { webhookOperations, webhookReads } from "./webhooks.ts";
 
 export type ApiOptions = {
   app: App;
@@ -36,7 +37,8 @@ export type ApiOptions = {
   operations?: readonly Operation[];
   db: Db;
   chainId: number;
-  config: Pick<Config, "host" | "port" | "apiKeys" | "maxLag"> & Partial<Pick<Config, "allowedHosts" | "rateLimit">>;
+  config: Pick<Config, "host" | "port" | "apiKeys" | "maxLag"> &
+    Partial<Pick<Config, "allowedHosts" | "rateLimit" | "webhooksAllowLoopback">>;
   /** Of `start`: the key of this run, whose sessions pages of this server on this machine get without typing it. */
   localKey?: string;
   log: Log;
@@ -82,7 +84,8 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   mountMetrics(server, { db, app, chainId });
   const core = coreReads(app);
   mountReads(server, [...core, ...reads], { db, chainId });
-  mountOperations(server, operations, { db, chainId, log });
+  const changes = [...webhookOperations(app, { allowLoopback: config.webhooksAllowLoopback ?? false }), ...operations];
+  mountOperations(server, changes, { db, chainId, log });
   mountSessions(server, { db, host: config.host, keys, limits, localKey: keys.find(({ name }) => name === LOCAL) });
   const feed = openFeed({ db, app, chainId, log });
   mountStream(server, { feed, db, app, chainId, log, limits: streamLimits });
@@ -102,6 +105,7 @@ const coreReads = (app: App): Read[] => [
   blockRead(app),
   queuesRead(app),
   deadLettersRead(),
+  ...webhookReads(),
 ];
 
 const LOCAL = "start";

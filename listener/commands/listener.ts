@@ -20,6 +20,7 @@ import { acquireLease } from "../journal/lease.ts";
 import type { Log as Logger } from "../log.ts";
 import type { QueueBackend } from "../queues/backend.ts";
 import { startRelay } from "../queues/relay.ts";
+import { startDispatcher } from "../webhooks/dispatch.ts";
 
 export type ListenerOptions = {
   app: App;
@@ -159,6 +160,13 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
   const over = AbortSignal.any([lease.lost, term.signal]);
   const rpc = openRpc(config.rpcUrls, { log, signal: over, chain: identity });
   const relay = startRelay({ db, backend, chainId, routes: app.routes, window: config.window, log, signal: over });
+  const safe = async () => {
+    // A development chain calls every block safe at once.
+    if (identity.development) return undefined;
+    const block = await rpc.call<{ number: string } | null>("eth_getBlockByNumber", ["safe", false]);
+    return block ? Number(block.number) : undefined;
+  };
+  const webhooks = startDispatcher({ db, backend, app, chainId, safe, log, signal: over });
   const { contracts, filter } = followed(app, deployment);
   const sourceFor = (filter: LogFilter) =>
     nodeSource({
@@ -178,6 +186,7 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
     for await (const update of follow(noteHeads(sourceFor(filter), journal), await journal.checkpoint(), log)) {
       const recorded = await journal.record(update);
       relay.wake(Object.keys(recorded.deliveries));
+      webhooks.wake();
       activity.recorded(recorded);
       onRecorded?.(recorded);
     }
@@ -206,7 +215,7 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
     throw reason;
   } finally {
     term.abort();
-    await relay.stopped;
+    await Promise.all([relay.stopped, webhooks.stopped]);
     await activity.close();
     rpc.close();
     await lease.release();

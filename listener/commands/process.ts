@@ -7,9 +7,10 @@ import { openPostgres } from "../embedded/postgres.ts";
 import { JOURNAL_MIGRATIONS } from "../journal/schema.ts";
 import { createLog, type Log } from "../log.ts";
 import { openBackend, type QueueBackend } from "../queues/backend.ts";
+import { WEBHOOK_MIGRATIONS } from "../webhooks/schema.ts";
 
 /** Everything that the schema needs: the journal's tables and those of the application's projections. */
-export const MIGRATIONS = [...JOURNAL_MIGRATIONS, ...KEY_MIGRATIONS, ...app.migrations];
+export const MIGRATIONS = [...JOURNAL_MIGRATIONS, ...KEY_MIGRATIONS, ...WEBHOOK_MIGRATIONS, ...app.migrations];
 
 /** What a command has in hand. Closing gives back what it opened, the newest first. */
 export type Process = AsyncDisposable & {

@@ -13,6 +13,7 @@ import { type LocalChain, startChain } from "../embedded/chain.ts";
 import { describe, SluiceError, WrongChainError } from "../errors.ts";
 import { type Halted, RESYNC } from "../journal/halt.ts";
 import { redactUrl } from "../redact.ts";
+import { startWebhooks } from "../webhooks/deliver.ts";
 import { startWorkers } from "../worker/worker.ts";
 import { runAudit } from "./audit.ts";
 import { drain } from "./drain.ts";
@@ -55,6 +56,8 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
 
   const workers = startWorkers({ app, db, backend, chainId, log, onSettled: terminal.settled });
   running.defer(() => workers.close());
+  const webhooks = startWebhooks({ app, db, backend, chainId, guard: { allowLoopback: config.webhooksAllowLoopback }, log });
+  running.defer(() => webhooks.close());
   const port = (await isFree(config.host, config.port)) ? config.port : 0;
   const api = await startApi({ config: { ...config, port }, db, app, chainId, log });
   running.defer(() => api.close());

@@ -7,7 +7,13 @@ import { createOutage, createThrottle, type Log } from "../log.ts";
 import { redactUrl } from "../redact.ts";
 
 /** What a job carries: the place of its row in `deliveries`. Everything else is read from there. */
-export type JobData = { chainId: number; queue: string; position: number };
+export type JobData = {
+  chainId: number;
+  queue: string;
+  position: number;
+  /** Of the queue `webhooks` alone: whose turn it is. */
+  endpoint?: string;
+};
 
 export type DeliveryQueue = Queue<JobData>;
 export type DeliveryJob = Job<JobData>;

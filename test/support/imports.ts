@@ -10,7 +10,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   app: [...FOUNDATION, "chain"],
   journal: [...FOUNDATION, "chain", "app"],
   queues: [...FOUNDATION, "chain", "app", "journal"],
-  webhooks: [...FOUNDATION, "chain", "app", "journal"],
+  webhooks: [...FOUNDATION, "chain", "app", "journal", "queues"],
   worker: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks"],
   api: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks", "worker"],
   // The page runs in a browser and knows only what the API answers.

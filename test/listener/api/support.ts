@@ -20,6 +20,7 @@ import { openPostgres } from "../../../listener/embedded/postgres.ts";
 import { type Journal, openJournal, type Recorded } from "../../../listener/journal/journal.ts";
 import { JOURNAL_MIGRATIONS } from "../../../listener/journal/schema.ts";
 import type { DeliveryJob, QueueBackend } from "../../../listener/queues/backend.ts";
+import { WEBHOOK_MIGRATIONS } from "../../../listener/webhooks/schema.ts";
 import { startWorkers } from "../../../listener/worker/worker.ts";
 
 export const CHAIN = 31337;
@@ -52,7 +53,7 @@ export async function openTestDb(): Promise<{ db: Db; url: string; close(): Prom
 
 async function opened(url: string, drop: () => Promise<void>) {
   const db = openDb(url, { name: "sluice-test" });
-  await migrate(db, [...JOURNAL_MIGRATIONS, ...KEY_MIGRATIONS, ...app.migrations]);
+  await migrate(db, [...JOURNAL_MIGRATIONS, ...KEY_MIGRATIONS, ...WEBHOOK_MIGRATIONS, ...app.migrations]);
   return {
     db,
     url,

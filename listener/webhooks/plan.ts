@@ -1,0 +1,201 @@
+import type { App } from "../app.ts";
+import { type Db, type Tx, transaction } from "../db.ts";
+import { type EventRow, eventId } from "../journal/events.ts";
+import { ENDPOINT_COLUMNS, type Endpoint, type EndpointRow, toEndpoint } from "./endpoints.ts";
+import { accountsOf, createMatcher } from "./filter.ts";
+import { type MessageOperation, messageId } from "./payload.ts";
+
+/** Places of the journal that one transaction looks at, at most. */
+const PAGE = 2_000;
+/** How far apart the events of one message may lie: it bounds the search for what was told of an event. */
+export const MAX_SPREAD = 10_000;
+
+/** An event with how often its block has come so far: once, unless it was orphaned and came back. */
+export type Occurrence = EventRow & { time: number };
+
+/** `e` is a row of `events`; what is in the index of the orphaned ones is few. */
+export const TIME = `1 + (select count(*) from events o where o.chain_id = e.chain_id and o.block_hash = e.block_hash
+  and o.log_index = e.log_index and not o.live and o.position < e.position) as time`;
+export const COLUMNS = `e.chain_id, e.position, e.block_number, e.block_hash, e.block_timestamp, e.transaction_hash, e.log_index,
+  e.address, e.contract, e.name, e.arguments, e.topics, e.data, e.error, e.live, e.seen_at, ${TIME}`;
+
+export type PlanOptions = {
+  db: Db;
+  app: App;
+  chainId: number;
+  /** The number of the last block that the node calls safe, where an endpoint asks for that. */
+  safe?: number | undefined;
+};
+
+type Cursor = { position: number; reorgs: number; from_block: number };
+type Edge = { events: number; reorgs: number; tip: number; finalized: number };
+
+/**
+ * Makes messages of what an endpoint has not been told of yet, and moves its cursor, in one transaction: a crash leaves
+ * both or neither. First the reorgs since: what was told and is live no more is told `reverted`, the newest first. Then the
+ * events that follow, in the order of the journal, up to the first live one that is not final enough for this endpoint.
+ * What was orphaned before it was told is not told at all.
+ *
+ * @returns whether there may be more to plan at once
+ */
+export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: string): Promise<boolean> {
+  return transaction(
+    db,
+    async tx => {
+      const { rows: cursors } = await tx.query<Cursor>(
+        "select position, reorgs, from_block from webhook_cursors where chain_id = $1 and endpoint = $2 for update skip locked",
+        [chainId, id],
+      );
+      const { rows: endpoints } = await tx.query<EndpointRow>(
+        `select ${ENDPOINT_COLUMNS} from webhooks w where chain_id = $1 and id = $2 and state = 'active'`,
+        [chainId, id],
+      );
+      const { rows: edges } = await tx.query<Edge>(
+        `select events, reorgs, coalesce(tip_number, -1) as tip, coalesce(finalized_number, -1) as finalized from checkpoint where chain_id = $1`,
+        [chainId],
+      );
+      const [cursor, row, edge] = [cursors[0], endpoints[0], edges[0]];
+      if (!cursor || !row || !edge) return false;
+      const endpoint = toEndpoint(row);
+      const moved = { position: cursor.position, reorgs: edge.reorgs };
+      const drafts: Draft[] = [];
+      if (edge.reorgs > cursor.reorgs) {
+        const taken = await readTaken(tx, chainId, id, { after: cursor.reorgs, upTo: edge.reorgs });
+        drafts.push(...group(app, endpoint, taken, "reverted"));
+      }
+      const until = await readUntil(tx, chainId, cursor, edge, thresholdOf(endpoint, edge, safe));
+      if (until > cursor.position) {
+        const matches = createMatcher(app, endpoint);
+        const wanted = (await readLive(tx, chainId, endpoint, { after: cursor.position, until, fromBlock: cursor.from_block })).filter(
+          matches,
+        );
+        const full = group(app, endpoint, wanted, "event");
+        const last = full.at(-1);
+        // A request that is not full yet waits for more, unless its oldest event has waited long enough.
+        const waits = last && last.rows.length < endpoint.batch && Date.now() - last.rows[0]!.seen_at.getTime() < endpoint.wait;
+        if (waits) full.pop();
+        drafts.push(...full);
+        moved.position = waits ? last.rows[0]!.position - 1 : until;
+      }
+      if (moved.position === cursor.position && moved.reorgs === cursor.reorgs) return false;
+      await insertMessages(tx, chainId, id, drafts);
+      await tx.query("update webhook_cursors set position = $3, reorgs = $4 where chain_id = $1 and endpoint = $2", [
+        chainId,
+        id,
+        moved.position,
+        moved.reorgs,
+      ]);
+      return until - cursor.position === PAGE && moved.position === until;
+    },
+    "repeatable read",
+  );
+}
+
+/** The last block whose events this endpoint may be told of now. */
+function thresholdOf({ finality }: Pick<Endpoint, "finality">, { tip, finalized }: Edge, safe: number | undefined): number {
+  if (finality === "latest") return tip;
+  if (finality === "finalized") return finalized;
+  if (finality === "safe") return Math.max(finalized, Math.min(safe ?? -1, tip));
+  return Math.max(finalized, tip - finality);
+}
+
+/** The place before the first live event that is not final enough, or a page's end. */
+async function readUntil(tx: Tx, chainId: number, { position }: Cursor, edge: Edge, threshold: number): Promise<number> {
+  const end = Math.min(position + PAGE, edge.events);
+  if (end <= position) return position;
+  const { rows } = await tx.query<{ position: number }>(
+    `select position from events where chain_id = $1 and position > $2 and position <= $3 and live and block_number > $4 order by position limit 1`,
+    [chainId, position, end, threshold],
+  );
+  return rows[0] ? rows[0].position - 1 : end;
+}
+
+async function readLive(
+  tx: Tx,
+  chainId: number,
+  { events }: Pick<Endpoint, "events">,
+  { after, until, fromBlock }: { after: number; until: number; fromBlock: number },
+): Promise<Occurrence[]> {
+  const { rows } = await tx.query<Occurrence>(
+    `select ${COLUMNS} from events e where chain_id = $1 and position > $2 and position <= $3 and live and arguments is not null
+       and block_number >= $4 and (cardinality($5::text[]) = 0 or contract || '.' || name = any($5)) order by position`,
+    [chainId, after, until, fromBlock, events],
+  );
+  return rows;
+}
+
+/** The events that these reorgs took and that this endpoint was told of, as each reorg took them: the newest first. */
+async function readTaken(tx: Tx, chainId: number, id: string, { after, upTo }: { after: number; upTo: number }): Promise<Occurrence[]> {
+  const { rows } = await tx.query<Occurrence>(
+    `select ${COLUMNS} from reorgs r cross join unnest(r.removed) with ordinality as t (position, place)
+       join events e on e.chain_id = r.chain_id and e.position = t.position
+     where r.chain_id = $1 and r.number > $3 and r.number <= $4 and exists (
+       select from webhook_messages m where m.chain_id = $1 and m.endpoint = $2 and m.operation = 'event'
+         and m.last_event between t.position and t.position + ${MAX_SPREAD} and m.first_event <= t.position and t.position = any(m.events))
+     order by r.number, t.place`,
+    [chainId, id, after, upTo],
+  );
+  return rows;
+}
+
+/** A message before it has its place. */
+export type Draft = { operation: MessageOperation; id: string; rows: readonly Occurrence[]; keys: string[] };
+
+/** Puts events into messages of `batch` at most, in their order. Pure. */
+export function group(
+  app: App,
+  endpoint: Pick<Endpoint, "batch" | "ordered">,
+  rows: readonly Occurrence[],
+  operation: MessageOperation,
+): Draft[] {
+  const batches: Occurrence[][] = [];
+  for (const row of rows) {
+    const open = batches.at(-1);
+    const fits = open && open.length < endpoint.batch && Math.abs(row.position - open[0]!.position) < MAX_SPREAD;
+    if (fits) open.push(row);
+    else batches.push([row]);
+  }
+  return batches.map(batch => ({
+    operation,
+    id: messageId(
+      operation,
+      batch.map(row => ({ id: eventId(row.chain_id, row.block_hash, row.log_index), time: row.time })),
+    ),
+    rows: batch,
+    // Events without an account are in order among themselves.
+    keys: endpoint.ordered ? [...new Set(batch.flatMap(row => lanesOf(app, row)))] : [],
+  }));
+}
+
+function lanesOf(app: App, { contract, name, arguments: given }: Occurrence): string[] {
+  const accounts = accountsOf(app, contract, name, given ?? {});
+  return accounts.length > 0 ? accounts : ["-"];
+}
+
+/** Gives messages the next places of their endpoint. Holds its cursor's row until the end of `tx`. Gives the last sequence. */
+export async function insertMessages(tx: Tx, chainId: number, id: string, drafts: readonly Draft[]): Promise<number | undefined> {
+  const { rows } = await tx.query<{ sequence: number }>(
+    "update webhook_cursors set sequence = sequence + $3 where chain_id = $1 and endpoint = $2 returning sequence",
+    [chainId, id, drafts.length],
+  );
+  if (!rows[0] || drafts.length === 0) return rows[0]?.sequence;
+  const first = rows[0].sequence - drafts.length + 1;
+  await tx.query(
+    `insert into webhook_messages (chain_id, endpoint, sequence, id, operation, events, first_event, last_event, keys)
+     select $1, $2, sequence, id, operation, events::bigint[], first_event, last_event, string_to_array(keys, ',')
+     from unnest($3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::text[])
+       as m (sequence, id, operation, events, first_event, last_event, keys)`,
+    [
+      chainId,
+      id,
+      drafts.map((_, i) => first + i),
+      drafts.map(draft => draft.id),
+      drafts.map(({ operation }) => operation),
+      drafts.map(({ rows: [...events] }) => `{${events.map(({ position }) => position).join(",")}}`),
+      drafts.map(({ rows: events }) => (events.length > 0 ? Math.min(events[0]!.position, events.at(-1)!.position) : null)),
+      drafts.map(({ rows: events }) => (events.length > 0 ? Math.max(events[0]!.position, events.at(-1)!.position) : null)),
+      drafts.map(({ keys }) => keys.join(",")),
+    ],
+  );
+  return rows[0].sequence;
+}
