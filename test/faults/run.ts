@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { newSeed } from "../../scripts/support/random.ts";
 import { type FaultRow, type FaultRun, holds, SETTLED_WITHIN } from "./row.ts";
 import { rows } from "./rows.ts";
+import { closeSites } from "./site.ts";
 
 /** Rows at a time. */
 const AT_ONCE = 2;
@@ -38,6 +39,7 @@ const log = (line: string) => void process.stderr.write(`${String(seconds()).pad
 const profile = values.release ? "release" : "ci";
 
 log(`seed ${seed}, profile ${profile}`);
+for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => void closeSites().finally(() => process.exit(130)));
 const results: FaultRow[] = [];
 const waiting = [...chosen.entries()];
 // Most rows wait more than they work: for a lease, a lock, a server that starts. Each has servers and processes of its own.

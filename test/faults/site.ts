@@ -220,14 +220,23 @@ export async function onSite(
   options: Partial<SiteOptions> = {},
 ): Promise<FaultRow> {
   const site = await openSite({ redis: true, ...options, seed });
+  open.add(site);
   try {
     log(`${fault}: ${times} on ${site.world.redis ? "Redis" : "Postgres"}`);
     await body(site, times);
     await site.settle({ final: true });
     return site.row(fault, times);
   } finally {
+    open.delete(site);
     await site.close();
   }
+}
+
+const open = new Set<Site>();
+
+/** Ends everything that rows under way have started. */
+export async function closeSites(): Promise<void> {
+  await Promise.allSettled([...open].map(site => site.close()));
 }
 
 /** A moment from now (ms), by the seed. */
