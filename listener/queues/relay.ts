@@ -60,15 +60,21 @@ async function relayQueue(route: CompiledRoute, options: RelayOptions, onWake: (
 
   let pause = BUSY.from;
   let lookedAt = Date.now();
+  let refused = false;
   while (!signal.aborted) {
     try {
       const claimed = await claim(db, { chainId, route, window });
       await addJobs(jobs, chainId, queue, claimed);
+      let added = claimed.length;
       if (Date.now() - lookedAt >= resendAfter) {
-        await resendLost(db, jobs, { chainId, queue, resendAfter, log });
+        added += await resendLost(db, jobs, { chainId, queue, resendAfter, log });
         lookedAt = Date.now();
       }
-      outage.ends();
+      // A full Redis refuses jobs and answers everything else: only a job that it took shows that it is back.
+      if (added > 0 || !refused) {
+        refused = false;
+        outage.ends();
+      }
       if (claimed.length > 0) {
         pause = BUSY.from;
         continue;
@@ -79,6 +85,7 @@ async function relayQueue(route: CompiledRoute, options: RelayOptions, onWake: (
     } catch (error) {
       if (signal.aborted) return;
       outage.begins(describe(error));
+      refused = !isDbOutage(error);
       await nap(isDbOutage(error) ? 1_000 : 2_000);
     }
   }
@@ -179,12 +186,14 @@ async function addJobs(jobs: Jobs, chainId: number, queue: string, sent: readonl
 /**
  * Sends again what BullMQ has no job for any more: after FLUSHALL, a lost append-only tail, a crash between mark and add.
  * A job that is still there, waiting or being worked on, is left alone, however long it takes.
+ *
+ * @returns how many
  */
 async function resendLost(
   db: Db,
   jobs: Jobs,
   { chainId, queue, resendAfter, log }: { chainId: number; queue: string; resendAfter: number; log: Log },
-): Promise<void> {
+): Promise<number> {
   let after = 0;
   let resent = 0;
   for (;;) {
@@ -214,4 +223,5 @@ async function resendLost(
     after = rows.at(-1)!.position;
   }
   if (resent > 0) log.warn({ queue, resent }, "sent again what its queue had lost");
+  return resent;
 }
