@@ -13,8 +13,8 @@ export const app: App = defineApp({
   audits: [auditBalances, auditPauses, auditSequences, auditRoles],
   routes: [
     route({ queue: "accounts", events: ["SluiceToken.Registered"], projection: accounts, batch: 200 }),
-    route({ queue: "balances", events: ["SluiceToken.Transfer"], projection: balances, batch: 500 }),
-    route({ queue: "transfers", events: ["SluiceToken.Transfer"], projection: transfers, batch: 500 }),
+    route({ queue: "balances", events: ["SluiceToken.Transfer"], projection: balances, batch: 1_000 }),
+    route({ queue: "transfers", events: ["SluiceToken.Transfer"], projection: transfers, batch: 1_000 }),
     route({ queue: "mining", events: ["SluiceToken.Mined", "SluiceToken.Retargeted"], projection: mining, batch: 200 }),
     route({
       queue: "statistics",
