@@ -24,6 +24,8 @@ export type Config = Readonly<{
   allowedHosts: readonly string[];
   /** Requests per minute of a key, or of an address without one; 0 for any number. */
   rateLimit: number;
+  /** Whether GraphQL tells its schema and serves a page to try it out; `undefined`: where only this machine can ask. */
+  graphqlExplorer: boolean | undefined;
   dataDir: string;
   logLevel: string;
   verify: Verify;
@@ -116,6 +118,12 @@ const VARIABLES: Record<string, Variable & { key: keyof Config }> = {
       if (hosts.some(host => !/^[\w.-]+$/.test(host))) throw new Error();
       return hosts;
     },
+  },
+  GRAPHQL_EXPLORER: {
+    key: "graphqlExplorer",
+    expected: '"on" or "off"',
+    fallback: undefined,
+    parse: given => oneOf("on", "off")(given) === "on",
   },
   RATE_LIMIT: {
     key: "rateLimit",

@@ -91,7 +91,8 @@ export async function serveDocs(server: FastifyInstance): Promise<void> {
   });
 }
 
-function policyFor(html: string): string {
+/** The policy of a page of ours: its own inline scripts, and nothing from elsewhere. */
+export function policyFor(html: string): string {
   const inline = [...html.matchAll(/<script(?![^>]*\bsrc=)[^>]*>([\s\S]*?)<\/script>/g)].map(
     ([, script]) => `'sha256-${createHash("sha256").update(script!).digest("base64")}'`,
   );

@@ -1,11 +1,11 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
-import { MAX_SPREAD, type Operation } from "../journal/deliveries.ts";
 import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
+import { type Delivery, deliveriesOf, delivery } from "./deliveries.ts";
 import { event, readFinalized, showEvent } from "./event.ts";
 import { read } from "./read.ts";
-import { time } from "./schemas.ts";
+import { time, typeNames } from "./schemas.ts";
 
 const EVENT_ID = /^(\d{1,15})-(0x[0-9a-fA-F]{64})-(\d{1,9})$/;
 
@@ -14,18 +14,13 @@ const eventIdParameter = z
   .regex(EVENT_ID, "expected an event's id: {chainId}-{blockHash}-{logIndex}")
   .describe("{chainId}-{blockHash}-{logIndex}");
 
-const delivery = z.object({
-  queue: z.string(),
-  position: z.int().describe("its place in the queue"),
-  operation: z.enum(["apply", "revert", "run", "replay"]),
-  state: z.enum(["pending", "sent", "done", "dead"]),
-  attempts: z.int(),
-  lastError: z.string().nullable(),
-  createdAt: time,
-  sentAt: time.nullable(),
-  doneAt: time.nullable(),
+const eventTrace = event.extend({
+  topics: z.array(z.string()),
+  data: z.string(),
+  seenAt: time.describe("when the listener had the log"),
+  deliveries: z.array(delivery),
 });
-type Delivery = z.output<typeof delivery>;
+typeNames.add(eventTrace, { name: "EventTrace" });
 
 /** An event with the raw log and everything that became of it. */
 export const eventTraceRead = (app: App) =>
@@ -37,28 +32,21 @@ export const eventTraceRead = (app: App) =>
       "The same log in another block is another event. A block that a reorg took and brought back has its events twice in the journal: " +
       "then the one that counts is shown, with the deliveries of both.",
     params: z.object({ id: eventIdParameter }),
-    response: event.extend({
-      topics: z.array(z.string()),
-      data: z.string(),
-      seenAt: time.describe("when the listener had the log"),
-      deliveries: z.array(delivery),
-    }),
+    response: eventTrace,
     async handle({ sql, chainId, params }) {
       const [, chain, blockHash, logIndex] = EVENT_ID.exec(params.id)!;
       if (Number(chain) !== chainId) return undefined;
       const rows = await findById(sql, chainId, blockHash!.toLowerCase(), Number(logIndex));
       const row = rows[0];
       if (!row) return undefined;
+      const positions = rows.map(({ position }) => position);
+      const deliveries = await deliveriesOf(sql, chainId, positions);
       return {
         ...showEvent(app, row, await readFinalized(sql, chainId)),
         topics: row.topics,
         data: row.data,
         seenAt: row.seen_at,
-        deliveries: await deliveriesOf(
-          sql,
-          chainId,
-          rows.map(({ position }) => position),
-        ),
+        deliveries: distinct([...deliveries.values()].flat()),
       };
     },
   });
@@ -77,16 +65,9 @@ async function findById(sql: Sql, chainId: number, blockHash: string, logIndex: 
   return rows;
 }
 
-/** The deliveries that cover these events, in the order in which they were made. */
-async function deliveriesOf(sql: Sql, chainId: number, positions: readonly number[]): Promise<Delivery[]> {
-  const { rows } = await sql.query<Delivery & { operation: Operation }>(
-    `select distinct on (d.created_at, d.queue, d.position) d.queue, d.position, d.operation, d.state, d.attempts,
-       d.last_error as "lastError", d.created_at as "createdAt", d.sent_at as "sentAt", d.done_at as "doneAt"
-     from queues q cross join unnest($2::bigint[]) as e (position)
-     join deliveries d on d.chain_id = q.chain_id and d.queue = q.queue
-       and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events)
-     where q.chain_id = $1 order by d.created_at, d.queue, d.position`,
-    [chainId, positions],
-  );
-  return rows;
+/** A delivery that covers both rows of an event is one. In the order in which they were made. */
+function distinct(deliveries: readonly Delivery[]): Delivery[] {
+  const unique = new Map(deliveries.map(one => [`${one.queue} ${one.position}`, one]));
+  const order = (one: Delivery) => one.createdAt.getTime();
+  return [...unique.values()].sort((a, b) => order(a) - order(b) || a.queue.localeCompare(b.queue) || a.position - b.position);
 }

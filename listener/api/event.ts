@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
 import { type EventRow, eventId } from "../journal/events.ts";
-import { address, block, hash } from "./schemas.ts";
+import { address, block, hash, typeNames } from "./schemas.ts";
 
 export const EVENT_STATUSES = ["included", "finalized", "orphaned", "undecodable"] as const;
 export type EventStatus = (typeof EVENT_STATUSES)[number];
@@ -24,6 +24,7 @@ export const event = z.object({
   transactionHash: hash,
   logIndex: z.int(),
 });
+typeNames.add(event, { name: "Event" });
 export type EventView = z.output<typeof event>;
 
 /** A row of `events` as it is shown. `finalized`: the number of the last final block, -1 before there is one. */

@@ -79,11 +79,12 @@ export function answerProblems(server: FastifyInstance, log: Log): void {
 }
 
 /** Elsewhere a read-only server is one that fails over; here every transaction is read only, and a write is our mistake. */
-const isAway = (error: unknown) => (error as { code?: string }).code !== READ_ONLY && isDbOutage(error);
+export const isAway = (error: unknown) => (error as { code?: string }).code !== READ_ONLY && isDbOutage(error);
 
 const pathOf = (url: string) => url.split("?")[0]!.slice(0, 200);
 
-function toProblem(error: unknown): HttpProblem {
+/** What an error is to the outside: nothing internal is in it. */
+export function toProblem(error: unknown): HttpProblem {
   if (error instanceof HttpProblem) return error;
   if (hasZodFastifySchemaValidationErrors(error)) {
     const context = (error as { validationContext?: string }).validationContext;

@@ -6,6 +6,9 @@ import { checksumAddress, parseAddress } from "../chain/address.ts";
  * database holds (lower-case addresses, bigint, Date); the outside sees JSON (checksummed addresses, decimal strings).
  */
 
+/** What a schema is called where types have names, as in GraphQL. One that is not here is called after where it stands. */
+export const typeNames = z.registry<{ name: string }>();
+
 const issue = (context: { issues: unknown[] }, input: string, message: string): never => {
   context.issues.push({ code: "custom", input, message });
   return z.NEVER;
@@ -45,10 +48,14 @@ export const time = z
   .codec(z.string(), z.date(), { decode: text => new Date(text), encode: date => date.toISOString() })
   .meta({ type: "string", format: "date-time" });
 
+typeNames.add(address, { name: "Address" }).add(hash, { name: "Hash" }).add(amount, { name: "Amount" }).add(time, { name: "DateTime" });
+
 export const count = z.int().nonnegative();
 export const blockNumber = z.int().nonnegative();
 export const blockRef = z.object({ number: blockNumber, hash });
 export const block = blockRef.extend({ timestamp: z.int().describe("seconds since 1970") });
+
+typeNames.add(blockRef, { name: "BlockRef" }).add(block, { name: "BlockPlace" });
 
 /** The block that an answer is complete up to. Null while nothing has been worked in yet. */
 export const asOf = blockRef

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
+import { z } from "zod";
 import type { App } from "../app.ts";
 import type { Config } from "../config.ts";
 import type { Db } from "../db.ts";
@@ -11,20 +12,25 @@ import { guardAccess } from "./access.ts";
 import { activityRead } from "./activity.ts";
 import { blockRead } from "./blocks.ts";
 import { deadLettersRead } from "./dead-letters.ts";
+import { deliveriesRead } from "./deliveries.ts";
 import { describeRoutes, serveDocs } from "./docs.ts";
 import { eventTraceRead } from "./event-trace.ts";
 import { eventsRead } from "./events.ts";
+import { mountGraphql } from "./graphql/mount.ts";
 import { mountHealth } from "./health.ts";
+import { isLoopback } from "./hosts.ts";
 import { digestOf, type FixedKey } from "./keys.ts";
 import { createRateLimits } from "./limits.ts";
 import { mountMetrics } from "./metrics.ts";
 import { mountOperations, type Operation } from "./operation.ts";
 import { servePage } from "./page-files.ts";
+import { createPlaces } from "./places.ts";
 import { answerProblems, PROBLEM_TYPE, problemOf } from "./problem.ts";
 import { queuesRead } from "./queues.ts";
 import { mountReads, type Read } from "./read.ts";
 import { mountSessions } from "./sessions.ts";
-import { statusRead } from "./status.ts";
+import { readWholeStatus, status, statusRead } from "./status.ts";
+import { createStatusTicker } from "./status-ticker.ts";
 import { mountStream, type StreamLimits } from "./stream.ts";
 import { transactionRead } from "./transactions.ts";
 import { webhookOperations, webhookReads } from "./webhooks.ts";
@@ -38,15 +44,18 @@ export type ApiOptions = {
   db: Db;
   chainId: number;
   config: Pick<Config, "host" | "port" | "apiKeys" | "maxLag"> &
-    Partial<Pick<Config, "allowedHosts" | "rateLimit" | "webhooksAllowLoopback">>;
+    Partial<Pick<Config, "allowedHosts" | "rateLimit" | "webhooksAllowLoopback" | "graphqlExplorer">>;
   /** Of `start`: the key of this run, whose sessions pages of this server on this machine get without typing it. */
   localKey?: string;
   log: Log;
+  /** Streams and subscriptions that may be open at one time. */
+  streams?: number;
   streamLimits?: Partial<StreamLimits>;
 };
 
 /** What a client may send and how long it may take, in bytes and milliseconds. */
 const LIMITS = { body: 64 * 1024, connection: 30_000, request: 10_000, keepAlive: 10_000, parameter: 200 };
+const STREAMS = 1_000;
 /** Milliseconds that requests under way have when the server closes. */
 const GRACE = 1_000;
 
@@ -88,8 +97,12 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   mountOperations(server, changes, { db, chainId, log });
   mountSessions(server, { db, host: config.host, keys, limits, localKey: keys.find(({ name }) => name === LOCAL) });
   const feed = openFeed({ db, app, chainId, log });
-  mountStream(server, { feed, db, app, chainId, log, limits: streamLimits });
-  server.addHook("onClose", () => feed.close());
+  const statuses = createStatusTicker(async () => JSON.stringify(z.encode(status, await readWholeStatus(app, db, chainId))));
+  const places = createPlaces(options.streams ?? STREAMS);
+  mountStream(server, { feed, statuses, places, app, log, limits: streamLimits });
+  const explorer = config.graphqlExplorer ?? isLoopback(config.host);
+  mountGraphql(server, { app, reads: [...core, ...reads], db, chainId, feed, statuses, places, explorer, log });
+  server.addHook("preClose", () => feed.close());
   await serveDocs(server);
   await servePage(server);
   return server;
@@ -104,6 +117,7 @@ const coreReads = (app: App): Read[] => [
   transactionRead(app),
   blockRead(app),
   queuesRead(app),
+  deliveriesRead(),
   deadLettersRead(),
   ...webhookReads(),
 ];

@@ -3,7 +3,7 @@ import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
 import { readStatus } from "../journal/status.ts";
 import { read } from "./read.ts";
-import { blockNumber, blockRef, count } from "./schemas.ts";
+import { blockNumber, blockRef, count, typeNames } from "./schemas.ts";
 
 export const queueCounts = z.object({
   pending: count.describe("deliveries that wait to be sent"),
@@ -46,6 +46,8 @@ export const status = z.object({
   deadLetters: count,
   queues: z.record(z.string(), queueCounts),
 });
+
+typeNames.add(status, { name: "Status" });
 
 /** A status with every queue of the application, those that had no delivery yet too. */
 export const readWholeStatus = (app: App, sql: Sql, chainId: number) =>

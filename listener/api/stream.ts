@@ -3,20 +3,19 @@ import { PassThrough } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { App } from "../app.ts";
-import type { Db } from "../db.ts";
 import { describe } from "../errors.ts";
 import { type Change, type Cursor, CursorAheadError, isBefore, parseCursor, showCursor } from "../journal/changes.ts";
 import type { Feed, Follower } from "../journal/feed.ts";
 import type { Log } from "../log.ts";
 import { event, showEvent } from "./event.ts";
+import type { Places } from "./places.ts";
 import { HttpProblem, problemResponses } from "./problem.ts";
 import { address } from "./schemas.ts";
-import { readWholeStatus, status } from "./status.ts";
-import { createStatusTicker, type StatusTicker } from "./status-ticker.ts";
+import type { StatusTicker } from "./status-ticker.ts";
 
-/** What one reader may cost: open streams of this server, bytes that wait for one, milliseconds until they must have gone. */
-export type StreamLimits = { streams: number; buffer: number; patience: number };
-const LIMITS: StreamLimits = { streams: 1_000, buffer: 64 * 1024, patience: 10_000 };
+/** What one reader may cost: bytes that wait for it, milliseconds until they must have gone. */
+export type StreamLimits = { buffer: number; patience: number };
+const LIMITS: StreamLimits = { buffer: 64 * 1024, patience: 10_000 };
 /** Milliseconds after which a reader that lost its stream comes back; at the end of the server each after another time. */
 const RETRY = 1_000;
 const RETRY_SPREAD = 2_000;
@@ -47,20 +46,20 @@ const cursorParameter = z
   })
   .meta({ type: "string", pattern: "^[0-9]+-[0-9]+$" });
 
-const query = z.strictObject({
+/** What a reader of the stream may ask for. */
+export const streamQuery = z.strictObject({
   event: z.string().max(200).optional().describe("only events of this name, such as Transfer"),
   contract: z.string().max(200).optional().describe("only events of this contract, such as SluiceToken"),
   account: address.optional().describe("only events with this address among their arguments"),
   from: cursorParameter.optional().describe("the place to go on from; the header Last-Event-ID goes before it"),
 });
 
-type StreamOptions = { feed: Feed; db: Db; app: App; chainId: number; log: Log; limits?: Partial<StreamLimits> | undefined };
+type StreamOptions = { feed: Feed; statuses: StatusTicker; places: Places; app: App; log: Log; limits?: Partial<StreamLimits> | undefined };
 
 /** `/api/v1/stream`: what happens to the journal, as it happens, as server-sent events. */
-export function mountStream(server: FastifyInstance, { feed, db, app, chainId, log, limits }: StreamOptions): void {
-  const { streams, buffer, patience } = { ...LIMITS, ...limits };
+export function mountStream(server: FastifyInstance, { feed, statuses, places, app, log, limits }: StreamOptions): void {
+  const { buffer, patience } = { ...LIMITS, ...limits };
   const open = new Set<PassThrough>();
-  const statuses = createStatusTicker(async () => JSON.stringify(z.encode(status, await readWholeStatus(app, db, chainId))));
   const show = createTexts(app);
 
   server.route({
@@ -72,22 +71,20 @@ export function mountStream(server: FastifyInstance, { feed, db, app, chainId, l
       tags: ["stream"],
       summary: "What happens, as it happens",
       description: DESCRIPTION,
-      querystring: query,
+      querystring: streamQuery,
       response: {
         200: { description: "OK", content: { "text/event-stream": { schema: z.string() } } },
         ...problemResponses(400, 401, 403, 409, 429, 500, 503),
       },
     },
     async handler(request, reply) {
-      if (open.size >= streams) {
-        throw new HttpProblem(503, `${streams} streams are open, and no more are allowed here`, { headers: { "retry-after": "5" } });
-      }
-      const { from, ...filter } = request.query as z.output<typeof query>;
+      const { from, ...filter } = request.query as z.output<typeof streamQuery>;
       const edge = await feed.edge();
       const start = lastEventId(request) ?? from ?? edge;
       if (isBefore(edge, start)) {
         throw new HttpProblem(409, `${new CursorAheadError(start, edge).message}; begin again without it`);
       }
+      const leave = places.take();
       const out = new PassThrough({ highWaterMark: buffer });
       open.add(out);
       // The server closes sockets that are idle for long, and this one may be while the database is away.
@@ -96,7 +93,10 @@ export function mountStream(server: FastifyInstance, { feed, db, app, chainId, l
       const onSlow = () => log.info({ cursor: showCursor(follower.cursor()) }, "a reader of the stream was too slow and was dropped");
       void pump(out, { follower, statuses, show, patience, onSlow })
         .catch(error => log.warn({ reason: describe(error) }, "a stream ended"))
-        .finally(() => open.delete(out));
+        .finally(() => {
+          open.delete(out);
+          leave();
+        });
       return reply
         .headers({ "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no", connection: "close" })
         .send(out);

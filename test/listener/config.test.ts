@@ -30,6 +30,7 @@ describe("config", () => {
         apiKeys: [],
         allowedHosts: [],
         rateLimit: 6000,
+        graphqlExplorer: undefined,
         dataDir: "",
         logLevel: "info",
         verify: "bloom",

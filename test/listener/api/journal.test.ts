@@ -241,6 +241,7 @@ describe("the journal through the API", () => {
       activity: "activity?window=1h",
       "transactions/{hash}": `transactions/${hashOf(`tx ${hashOf("a1")} 0`)}`,
       session: "session",
+      deliveries: "deliveries?queue=balances&state=done&limit=1",
       "dead-letters": "dead-letters?limit=1",
       accounts: "accounts?limit=1",
       "accounts/{address}": `accounts/${alice}`,

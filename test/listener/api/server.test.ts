@@ -221,6 +221,7 @@ describe("the API server", () => {
         "/api/v1/activity",
         "/api/v1/blocks/{number}",
         "/api/v1/dead-letters",
+        "/api/v1/deliveries",
         "/api/v1/events",
         "/api/v1/events/{id}",
         "/api/v1/mining",

@@ -208,7 +208,7 @@ describe("the stream", () => {
   });
 
   it("lets so many in and no more", async () => {
-    const narrow = await serve({ streamLimits: { streams: 2 } });
+    const narrow = await serve({ streams: 2 });
     const url = `${narrow.url}/api/v1/stream`;
     const [first, second] = [await openStream(url), await openStream(url)];
     const third = await fetch(url);

@@ -1,0 +1,59 @@
+import { z } from "zod";
+import type { Sql } from "../db.ts";
+import { MAX_SPREAD } from "../journal/deliveries.ts";
+import { listOf, pageOf } from "./page.ts";
+import { read } from "./read.ts";
+import { time, typeNames } from "./schemas.ts";
+
+const STATES = ["pending", "sent", "done", "dead"] as const;
+
+/** A delivery as the API shows it. */
+export const delivery = z.object({
+  queue: z.string(),
+  position: z.int().describe("its place in the queue"),
+  operation: z.enum(["apply", "revert", "run", "replay"]),
+  state: z.enum(STATES),
+  attempts: z.int(),
+  lastError: z.string().nullable(),
+  createdAt: time,
+  sentAt: time.nullable(),
+  doneAt: time.nullable(),
+});
+typeNames.add(delivery, { name: "Delivery" });
+export type Delivery = z.output<typeof delivery>;
+
+const COLUMNS = `d.queue, d.position, d.operation, d.state, d.attempts, d.last_error as "lastError", d.created_at as "createdAt",
+  d.sent_at as "sentAt", d.done_at as "doneAt"`;
+
+const list = listOf("deliveries", delivery, z.int().positive());
+
+/** One queue's deliveries, the newest first. */
+export const deliveriesRead = () =>
+  read({
+    path: "deliveries",
+    tag: "queues",
+    summary: "A queue's deliveries, the newest first",
+    query: z.strictObject({ ...list.query, queue: z.string().max(100), state: z.enum(STATES).optional() }),
+    response: list.response,
+    async handle({ sql, chainId, query }) {
+      const { rows } = await sql.query<Delivery>(
+        `select ${COLUMNS} from deliveries d
+         where chain_id = $1 and queue = $2 and ($3::text is null or state = $3) and ($4::bigint is null or position < $4)
+         order by position desc limit $5`,
+        [chainId, query.queue, query.state ?? null, query.cursor ?? null, query.limit + 1],
+      );
+      return pageOf(rows, query.limit, row => row.position);
+    },
+  });
+
+/** The deliveries that cover each of these events, in the order in which they were made. */
+export async function deliveriesOf(sql: Sql, chainId: number, positions: readonly number[]): Promise<Map<number, Delivery[]>> {
+  const { rows } = await sql.query<Delivery & { event: number }>(
+    `select e.position as event, ${COLUMNS} from queues q cross join unnest($2::bigint[]) as e (position)
+     join deliveries d on d.chain_id = q.chain_id and d.queue = q.queue
+       and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events)
+     where q.chain_id = $1 order by d.created_at, d.queue, d.position`,
+    [chainId, positions],
+  );
+  return Map.groupBy(rows, ({ event }) => event);
+}
