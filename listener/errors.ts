@@ -48,10 +48,20 @@ export class ReorgPastFinalityError extends SluiceError {
   }
 }
 
-/** A node's answer contradicts itself or the header it claims to belong to; nothing of it may be used. */
+/** A node's answer contradicts itself or the header it claims to belong to; nothing of it may be used. `node`: who gave it. */
 export class BadAnswerError extends SluiceError {
-  constructor(message: string) {
-    super(message, { retryable: true });
+  readonly node: string | undefined;
+
+  constructor(message: string, options: { node?: string; cause?: unknown } = {}) {
+    super(message, { retryable: true, cause: options.cause });
+    this.node = options.node;
+  }
+}
+
+/** This chain's blocks cannot be proven: it hashes them in ways of its own, or its nodes do not give what is needed for it. */
+export class UnverifiableError extends SluiceError {
+  constructor(message: string, cause?: unknown) {
+    super(`cannot prove the logs of this chain: ${message}`, { hint: "set VERIFY=bloom, which needs no proof", cause });
   }
 }
 
