@@ -6,7 +6,7 @@ import { SluiceError } from "./errors.ts";
 export type Finality = "finalized" | "safe" | number;
 
 /** How far a node's answer is checked before anything of it is used. */
-export type Verify = "off" | "bloom";
+export type Verify = "off" | "bloom" | "receipts";
 
 /** The validated settings of a process. Times are in milliseconds. */
 export type Config = Readonly<{
@@ -138,7 +138,7 @@ const VARIABLES: Record<string, Variable & { key: keyof Config }> = {
     fallback: "info",
     parse: oneOf("fatal", "error", "warn", "info", "debug", "trace", "silent"),
   },
-  VERIFY: { key: "verify", expected: '"bloom" or "off"', fallback: "bloom", parse: oneOf("bloom", "off") },
+  VERIFY: { key: "verify", expected: '"off", "bloom" or "receipts"', fallback: "bloom", parse: oneOf("off", "bloom", "receipts") },
   POLL_INTERVAL_MS: { key: "pollInterval", expected: "milliseconds from 10 to 600000", fallback: "1000", parse: wholeFrom(10, 600_000) },
   LEASE_MS: { key: "lease", expected: "milliseconds from 300 to 600000", fallback: "9000", parse: wholeFrom(300, 600_000) },
   WINDOW: { key: "window", expected: "jobs in flight per queue, from 1 to 100000", fallback: "1000", parse: wholeFrom(1, 100_000) },

@@ -58,6 +58,9 @@ export class BadAnswerError extends SluiceError {
   }
 }
 
+/** A node's answer is not of the kind that was asked for, so that nothing can be read from it: nonsense rather than a lie. */
+export class MalformedAnswerError extends BadAnswerError {}
+
 /** This chain's blocks cannot be proven: it hashes them in ways of its own, or its nodes do not give what is needed for it. */
 export class UnverifiableError extends SluiceError {
   constructor(message: string, cause?: unknown) {

@@ -16,3 +16,11 @@ export function redactUrl(url: string): string {
 
 /** A text whose URLs are without their secrets: libraries put the URL that they asked into their errors. */
 export const redactUrls = (text: string) => text.replaceAll(/\b(?:https?|wss?|postgres(?:ql)?|rediss?):\/\/[^\s"'`<>),;]+/gi, redactUrl);
+
+/** A text without what is secret in this URL: a provider may put the key that it refuses into its answer. */
+export function hideSecretsOf(url: string): (text: string) => string {
+  const { username, password, pathname, searchParams } = new URL(url);
+  const secrets = [username, password, ...searchParams.values(), ...(pathname.match(/[\w-]{16,}/g) ?? [])];
+  const forms = secrets.flatMap(secret => [secret, decodeURIComponent(secret)]).filter(secret => secret.length >= 6);
+  return text => forms.reduce((hidden, secret) => hidden.replaceAll(secret, "***"), redactUrls(text));
+}

@@ -1,4 +1,4 @@
-import { BadAnswerError } from "../errors.ts";
+import { BadAnswerError, MalformedAnswerError } from "../errors.ts";
 import type { Header, Hex, Log } from "./types.ts";
 
 const EMPTY_BLOOM = `0x${"00".repeat(256)}`;
@@ -9,27 +9,27 @@ export const toHex = (number: number): Hex => `0x${number.toString(16)}`;
 
 /** What a node sends has no type until it was looked at. */
 function fieldsOf(answer: unknown, what: string): Record<string, unknown> {
-  if (typeof answer !== "object" || answer === null || Array.isArray(answer)) throw new BadAnswerError(`${what} is not an object`);
+  if (typeof answer !== "object" || answer === null || Array.isArray(answer)) throw new MalformedAnswerError(`${what} is not an object`);
   return answer as Record<string, unknown>;
 }
 
 function count(value: unknown, what: string): number {
   const number = typeof value === "string" && QUANTITY.test(value) ? Number(value) : Number.NaN;
-  if (!Number.isSafeInteger(number)) throw new BadAnswerError(`${what} is not a number`);
+  if (!Number.isSafeInteger(number)) throw new MalformedAnswerError(`${what} is not a number`);
   return number;
 }
 
 /** Lower-case, so that the same bytes are the same text whichever node wrote them. */
 function bytes(value: unknown, what: string, length?: number): Hex {
-  if (typeof value !== "string" || !BYTES.test(value)) throw new BadAnswerError(`${what} is not a string of bytes`);
-  if (length !== undefined && value.length !== 2 + 2 * length) throw new BadAnswerError(`${what} is not of ${length} bytes`);
+  if (typeof value !== "string" || !BYTES.test(value)) throw new MalformedAnswerError(`${what} is not a string of bytes`);
+  if (length !== undefined && value.length !== 2 + 2 * length) throw new MalformedAnswerError(`${what} is not of ${length} bytes`);
   return value.toLowerCase();
 }
 
 /**
  * A node's block as the header that we use.
  *
- * @throws BadAnswerError where a field that every block has is missing or is no such thing
+ * @throws MalformedAnswerError where a field that every block has is missing or is no such thing
  */
 export function parseHeader(answer: unknown): Header {
   const raw = fieldsOf(answer, "a block");
@@ -45,17 +45,18 @@ export function parseHeader(answer: unknown): Header {
 /**
  * A node's list of logs.
  *
- * @throws BadAnswerError where it is none, or one lacks what it needs or is marked as removed
+ * @throws MalformedAnswerError where it is none, or one lacks what it needs
+ * @throws BadAnswerError where one is marked as removed
  */
 export function parseLogs(answer: unknown): Log[] {
-  if (!Array.isArray(answer)) throw new BadAnswerError("eth_getLogs answered something that is not a list");
+  if (!Array.isArray(answer)) throw new MalformedAnswerError("eth_getLogs answered something that is not a list");
   return answer.map(parseLog);
 }
 
 function parseLog(answer: unknown): Log {
   const raw = fieldsOf(answer, "a log");
   if (raw.removed) throw new BadAnswerError(`log ${raw.logIndex} of block ${raw.blockNumber} is marked as removed`);
-  if (!Array.isArray(raw.topics)) throw new BadAnswerError("a log's topics are not a list");
+  if (!Array.isArray(raw.topics)) throw new MalformedAnswerError("a log's topics are not a list");
   return {
     blockNumber: count(raw.blockNumber, "a log's block number"),
     blockHash: bytes(raw.blockHash, "a log's block hash", 32),

@@ -147,7 +147,10 @@ async function* backfill(
   seen: { head: number; seenAt: Date },
 ): AsyncGenerator<ChainUpdate, void> {
   const range = { from: known.next(), to: final.number };
-  for await (const { headers, logs } of finalLogs(source, range.from, range.to)) {
+  for await (const { from, headers, logs } of finalLogs(source, range.from, range.to)) {
+    const tip = known.tip();
+    const [first] = tip ? await source.headers([from]) : [];
+    if (tip && first?.parentHash !== tip.hash) throw new BadAnswerError(`block ${from} does not follow ${tip.number} ${tip.hash}`);
     const last = headers.at(-1)!;
     yield { type: "extend", headers, logs, ...seen, backfill: range };
     known.add([last]);

@@ -22,7 +22,7 @@ type Stretch = { from: number; to: number; answer?: Promise<Log[]> };
  * @throws RangeRefusedError when the node refuses a single block, which is its last word, or does not have the range
  */
 export async function* logRanges(source: ChainSource, from: number, to: number, inFlight = 3): AsyncGenerator<Range> {
-  const span = createSpan();
+  const span = createSpan(source.maxRange);
   const ahead: Stretch[] = from <= to ? [{ from, to }] : [];
   for (let first = ahead[0]; first; first = ahead[0]) {
     for (let i = 0; i < Math.min(inFlight, ahead.length); i++) ask(source, ahead, i, span.blocks());
@@ -54,16 +54,16 @@ function ask(source: ChainSource, ahead: Stretch[], i: number, blocks: number): 
   stretch.answer.catch(() => {});
 }
 
-function createSpan() {
-  let blocks = FIRST_SPAN;
-  let cap = MAX_SPAN;
+function createSpan(max = MAX_SPAN) {
+  let blocks = Math.min(FIRST_SPAN, max);
+  let cap = max;
   let successes = 0;
   return {
     blocks: () => blocks,
     answered(span: number, logs: number) {
-      if (++successes % PROBE_AFTER === 0) cap = Math.min(MAX_SPAN, cap * 2);
+      if (++successes % PROBE_AFTER === 0) cap = Math.min(max, cap * 2);
       const fitting = logs === 0 ? span * 4 : Math.ceil((span * WANTED_LOGS) / logs);
-      blocks = Math.max(1, Math.min(cap, fitting, span * 4, MAX_SPAN));
+      blocks = Math.max(1, Math.min(cap, fitting, span * 4));
     },
     refused(span: number, refusal: RangeRefusal) {
       const limit =

@@ -1,9 +1,13 @@
-import { Agent, type Dispatcher, request } from "undici";
 import { sleep } from "../db.ts";
-import { describe, SluiceError, WrongChainError } from "../errors.ts";
-import { createOutage, type Log } from "../log.ts";
+import { BadAnswerError, describe, MalformedAnswerError, SluiceError, UnverifiableError, WrongChainError } from "../errors.ts";
+import type { Log } from "../log.ts";
 import { redactUrl } from "../redact.ts";
-import { classifyRefusal } from "./provider-errors.ts";
+import { parseHeader } from "./answers.ts";
+import { createHedging } from "./hedge.ts";
+import { subscribeToHeads } from "./new-heads.ts";
+import { createHealth, type Health, type NodeStatus, nodeNames } from "./nodes.ts";
+import { readReply } from "./reply.ts";
+import { NodeFault, openTransport, type Transport } from "./transport.ts";
 import type { Hex } from "./types.ts";
 
 /** A JSON-RPC error that the node answered on purpose: asking again the same way would not help. */
@@ -18,284 +22,321 @@ export class RpcError extends SluiceError {
   }
 }
 
-/**
- * `knows`: only a URL whose node has the block of this number is asked. One that is behind answers as if nothing were there.
- * Where each URL said that it has not, the call rejects with `RpcError`.
- */
-export type CallOptions = { knows?: number };
+/** How a call is made, and its answer judged while it is still known who gave it. */
+export type CallOptions<T> = {
+  /**
+   * Only a URL whose node has the block of this number is asked: one that is behind answers as if nothing were there. Where
+   * each URL said that it has not, the call rejects with `RpcError`.
+   */
+  knows?: number;
+  /**
+   * Makes of an answer what the caller wants. Where it throws `BadAnswerError` the answer is that URL's lie (or its nonsense,
+   * where it is a `MalformedAnswerError`): nothing of it is used, and the next one is asked. `node` is the URL's name.
+   */
+  check?: (answer: unknown, node: string) => T;
+  /** What is asked for should exist: a URL that says null, or refuses, may be behind, so the others are asked as well. */
+  exists?: boolean;
+  /** Asks another URL than this one, where there is another. */
+  avoid?: string | undefined;
+};
 
 export interface Rpc {
   /**
-   * One call, on whichever URL works; waits as long as none does. Rejects with `RpcError`, when the signal aborts, and with
-   * `WrongChainError` where a URL turns out to stand for another chain than the one that was named.
+   * One call, on whichever URL works; waits as long as none does. Rejects with `RpcError`, when the signal aborts, with
+   * `WrongChainError` where a URL turns out to stand for another chain than the one that was named, and with the first
+   * `BadAnswerError` where every URL's answer was judged and found false.
    */
-  call<T>(method: string, parameters: readonly unknown[], options?: CallOptions): Promise<T>;
+  call<T>(method: string, parameters: readonly unknown[], options?: CallOptions<T>): Promise<T>;
+  /** A URL turned out to have lied, by what another one said afterwards. */
+  accuse(node: string, method: string, reason: string): void;
+  /** What is known of each URL, in their order. */
+  nodes(): NodeStatus[];
   /** Calls `wake` for every new head that a WebSocket URL announces. A hint only: it may be late, doubled or missing. */
   onNewHead(wake: () => void): void;
   close(): void;
 }
 
-type Transport = { send(body: string): Promise<{ status: number; retryAfter: number | undefined; text: string }>; close(): void };
-
 /** `identified`: set once it was asked which chain it stands for, until it fails: another node may answer then. */
-type Endpoint = { url: string; transport: Transport; failures: number; restUntil: number; identified: Promise<void> | undefined };
+type Endpoint = { url: string; transport: Transport; health: Health; identified: Promise<void> | undefined };
 
-const MAX_BODY = 64 * 1024 * 1024;
-const TIMEOUT = 20_000;
-const MAX_REST = 10_000;
+type Call<T> = { method: string; parameters: readonly unknown[]; options: CallOptions<T> };
 
-/** What a node says that means "not now" rather than "no", besides that it limits the rate. */
-const TRANSIENT = /no backend is currently healthy|temporarily unavailable|try again/i;
-const TOO_MANY_REQUESTS = 429;
+/** What came of asking one URL. `unhelpful`: it does not know, refuses or lies; `give` is the call's end if nobody does better. */
+type Outcome<T> = { kind: "good"; value: T } | { kind: "unhelpful"; lied: boolean; give: () => T } | { kind: "failed" };
+
+/** Methods whose answers are as large as what they tell of; any other answer is small, and so is the time that it takes. */
+const LARGE = new Set(["eth_getLogs", "eth_getBlockReceipts"]);
+const isSmall = (method: string, parameters: readonly unknown[]) => !LARGE.has(method) && parameters[1] !== true;
+const MAX_LARGE = 64 * 1024 * 1024;
+const MAX_SMALL = 4 * 1024 * 1024;
+
+const BODY_TOO_LARGE = -32_020;
 const BEHIND = -32_000;
-const BEHIND_REST = 100;
-
-const isTransient = (message: string) => TRANSIENT.test(message) || classifyRefusal(message).kind === "rate limited";
+/** How long a call that one URL could not help waits for another that rests (ms). */
+const PATIENCE = 1_000;
+/** How often each of several URLs is asked for its head (ms): so is known how fast it is, and whether it hangs. */
+const PROBE = 3_000;
+/** A URL is passed over for a later one that is more than so much faster. */
+const CLEARLY_SLOWER = (latency: number, fastest: number) => latency > 2 * fastest + 50;
 
 /**
- * Speaks JSON-RPC to one node through several URLs, in the given order of preference. A URL that fails rests for a
- * growing, jittered time (or what its Retry-After says) while the next one is asked. Where `chain` is given, each URL must
- * stand for that chain before anything else is asked of it, at first and after each time that it failed.
+ * Speaks JSON-RPC to one chain through several URLs, in the given order of preference, save that one which hangs behind the
+ * others' heads or is clearly slower comes after them. A URL that fails rests for a growing, jittered time (or what its
+ * Retry-After says) while the next one is asked, and one that lied for much longer, as long as there is one that did not. A
+ * URL that limits us is asked no faster than it allows; a call that takes long is asked of a second one as well. Where
+ * `chain` is given, each URL must stand for that chain before anything else is asked of it, at first and after each time
+ * that it failed.
  */
 export function openRpc(
   urls: readonly string[],
   options: { log: Log; signal: AbortSignal; chain?: { chainId: number; genesis: Hex } },
 ): Rpc {
   const { log, signal, chain } = options;
-  const agent = new Agent({ connections: 8, keepAliveTimeout: 30_000 });
-  const endpoints: Endpoint[] = urls.map(url => ({
+  const names = nodeNames(urls);
+  const endpoints: Endpoint[] = urls.map((url, i) => ({
     url,
-    transport: url.startsWith("ws") ? webSocketTransport(url) : httpTransport(url, agent),
-    failures: 0,
-    restUntil: 0,
+    transport: openTransport(url),
+    health: createHealth(names[i]!, log, { alone: urls.length === 1, url }),
     identified: undefined,
   }));
-  const outages = new Map(endpoints.map(endpoint => [endpoint, createOutage(log, `node ${redactUrl(endpoint.url)}`)]));
+  const hedging = createHedging();
+  const over = new AbortController();
+  const inFlight = new Set<AbortController>();
+  const stop = () => {
+    over.abort(signal.reason);
+    for (const call of inFlight) call.abort(over.signal.reason);
+  };
+  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop();
   const wakers: (() => void)[] = [];
-  let id = 0;
+  let lastId = 0;
 
-  async function send(endpoint: Endpoint, method: string, parameters: readonly unknown[]): Promise<unknown> {
-    const body = JSON.stringify({ jsonrpc: "2.0", id: ++id, method, params: parameters });
-    const { status, retryAfter, text } = await endpoint.transport.send(body);
-    let answer: { result?: unknown; error?: { code?: number; message?: string; data?: unknown } };
+  async function send(endpoint: Endpoint, method: string, parameters: readonly unknown[], signal: AbortSignal): Promise<unknown> {
+    const id = ++lastId;
+    const body = JSON.stringify({ jsonrpc: "2.0", id, method, params: parameters });
+    const small = isSmall(method, parameters);
+    const began = performance.now();
     try {
-      answer = JSON.parse(text);
-    } catch {
-      throw new NodeFault(status === 200 ? "the answer is not JSON" : `HTTP ${status}`, retryAfter);
+      const reply = await endpoint.transport.send(body, { id, maxBytes: small ? MAX_SMALL : MAX_LARGE, signal });
+      const { result, error } = readReply(reply, id);
+      if (error) throw new RpcError(method, error.code, error.message);
+      return result;
+    } catch (error) {
+      // A range can be made smaller; what is small by its nature should not have been large.
+      if (error instanceof NodeFault && error.kind === "too large" && !small) throw new RpcError(method, BODY_TOO_LARGE, error.message);
+      throw error;
+    } finally {
+      // Also where it was given up for another's answer: that is when it was slow.
+      if (small) endpoint.health.took(performance.now() - began);
     }
-    if (answer?.error) {
-      const message = String(answer.error.message ?? "error without a message");
-      if (status === TOO_MANY_REQUESTS || answer.error.code === TOO_MANY_REQUESTS || isTransient(message))
-        throw new NodeFault(message, retryAfter);
-      const detail = typeof answer.error.data === "string" && !answer.error.data.startsWith("0x") ? ` (${answer.error.data})` : "";
-      throw new RpcError(method, answer.error.code ?? 0, `${message}${detail}`);
-    }
-    if (answer?.result === undefined) throw new NodeFault(status === 200 ? "the answer has no result" : `HTTP ${status}`, retryAfter);
-    return answer.result;
   }
 
-  async function checkKnows(endpoint: Endpoint, number: number): Promise<void> {
-    const header = await send(endpoint, "eth_getBlockByNumber", [`0x${number.toString(16)}`, false]).catch(error => {
+  async function checkKnows(endpoint: Endpoint, number: number, signal: AbortSignal): Promise<void> {
+    endpoint.health.asked();
+    const header = await send(endpoint, "eth_getBlockByNumber", [`0x${number.toString(16)}`, false], signal).catch(error => {
       if (error instanceof RpcError) return null;
       throw error;
     });
-    if (header === null) throw new NodeBehind(`it does not have block ${number} yet`);
+    if (header === null) throw new NodeFault(`it does not have block ${number} yet`, { kind: "behind" });
   }
 
   async function identify(endpoint: Endpoint, { chainId, genesis }: { chainId: number; genesis: Hex }): Promise<void> {
-    const ask = (method: string, parameters: readonly unknown[]) =>
-      send(endpoint, method, parameters).catch(error => {
+    const ask = (method: string, parameters: readonly unknown[]) => {
+      endpoint.health.asked();
+      return send(endpoint, method, parameters, over.signal).catch(error => {
         throw error instanceof RpcError ? new NodeFault(error.message) : error;
       });
-    const id = Number(await ask("eth_chainId", []));
-    const first = (await ask("eth_getBlockByNumber", ["0x0", false])) as { hash: Hex } | null;
-    if (id === chainId && (first?.hash ?? genesis) === genesis) return;
-    const found = id === chainId ? `a chain ${id} with genesis block ${first?.hash}, not ${genesis}` : `chain ${id}, not ${chainId}`;
-    throw new WrongChainError(`${redactUrl(endpoint.url)} is on ${found}`, {
+    };
+    const answer = await ask("eth_chainId", []);
+    // Nonsense is no chain's id: the node is broken, not elsewhere.
+    if (typeof answer !== "string" || !/^0x[0-9a-f]+$/i.test(answer)) throw new NodeFault("its chain id is not a number");
+    const id = Number(answer);
+    const first = await ask("eth_getBlockByNumber", ["0x0", false]);
+    const found = first === null ? genesis : parseHeader(first).hash;
+    if (id === chainId && found === genesis) return;
+    const other = id === chainId ? `a chain ${id} with genesis block ${found}, not ${genesis}` : `chain ${id}, not ${chainId}`;
+    throw new WrongChainError(`${redactUrl(endpoint.url)} is on ${other}`, {
       hint: "every URL of RPC_URL must stand for the chain that the data came from; a local chain that was restarted is another one: deploy again and run `npm run reset`",
     });
   }
 
-  async function nextEndpoint(): Promise<Endpoint> {
-    const soonest = endpoints.reduce((best, e) => (e.restUntil < best.restUntil ? e : best));
-    const rested = endpoints.find(e => e.restUntil <= Date.now());
-    if (rested) return rested;
-    await sleep(soonest.restUntil - Date.now(), signal);
-    return soonest;
+  /** Asks one URL. Rejects with what it answered on purpose, where no other URL could know better. */
+  async function attempt<T>({ method, parameters, options }: Call<T>, endpoint: Endpoint, signal: AbortSignal): Promise<Outcome<T>> {
+    const { health } = endpoint;
+    const { knows, check, exists } = options;
+    const unhelpful = (error: Error, lied = false): Outcome<T> => ({
+      kind: "unhelpful",
+      lied,
+      give: () => {
+        throw error;
+      },
+    });
+    const began = performance.now();
+    try {
+      if (chain) await (endpoint.identified ??= identify(endpoint, chain));
+      if (knows !== undefined) await checkKnows(endpoint, knows, signal);
+      const answer = await send(endpoint, method, parameters, signal);
+      const value = check ? check(answer, health.name) : (answer as T);
+      health.answered(method, check !== undefined);
+      hedging.answered(method, performance.now() - began);
+      return answer === null && exists ? { kind: "unhelpful", lied: false, give: () => value } : { kind: "good", value };
+    } catch (error) {
+      if (signal.aborted) return { kind: "failed" };
+      if (error instanceof WrongChainError) throw error;
+      if (error instanceof RpcError) {
+        health.answered(method, false);
+        if (exists) return unhelpful(error);
+        throw error;
+      }
+      if (error instanceof NodeFault && error.kind === "behind")
+        return unhelpful(new RpcError(method, BEHIND, `header not found: no node has block ${knows}`));
+      if (error instanceof MalformedAnswerError) {
+        health.failed(`${method}: ${error.message}`, "failed");
+        return unhelpful(named(error, health.name));
+      }
+      if (error instanceof BadAnswerError || error instanceof UnverifiableError) {
+        health.lied(method, error.message);
+        return unhelpful(error instanceof BadAnswerError ? named(error, health.name) : error, true);
+      }
+      const fault = error instanceof NodeFault ? error : undefined;
+      const kind = fault?.kind === "limited" || fault?.kind === "refused" ? fault.kind : "failed";
+      if (kind !== "limited") endpoint.identified = undefined;
+      health.failed(describe(error), kind, fault?.retryAfter);
+      return { kind: "failed" };
+    }
   }
 
-  return {
-    async call<T>(method: string, parameters: readonly unknown[], { knows }: CallOptions = {}): Promise<T> {
-      const behind = new Set<Endpoint>();
-      for (;;) {
-        const endpoint = await nextEndpoint();
-        signal.throwIfAborted();
-        try {
-          if (chain) await (endpoint.identified ??= identify(endpoint, chain));
-          if (knows !== undefined) await checkKnows(endpoint, knows);
-          const result = await send(endpoint, method, parameters);
-          endpoint.failures = 0;
-          outages.get(endpoint)!.ends();
-          return result as T;
-        } catch (error) {
-          if (error instanceof WrongChainError) throw error;
-          if (error instanceof RpcError) {
-            endpoint.failures = 0;
-            throw error;
-          }
-          endpoint.identified = undefined;
-          signal.throwIfAborted();
-          // A block that no node has may never have been: whoever named it must not be waited for.
-          if (error instanceof NodeBehind && behind.add(endpoint).size === endpoints.length)
-            throw new RpcError(method, BEHIND, `header not found: no node has block ${knows}`);
-          if (error instanceof NodeBehind) {
-            // It works, it is only not that far: no reason to leave it alone for longer each time.
-            endpoint.restUntil = Date.now() + BEHIND_REST;
-            continue;
-          }
-          const asked = error instanceof NodeFault ? error.retryAfter : undefined;
-          const grown = Math.min(MAX_REST, 100 * 2 ** Math.min(endpoint.failures, 10));
-          endpoint.failures += 1;
-          endpoint.restUntil = Date.now() + (asked ?? grown * (0.5 + Math.random() / 2));
-          if (endpoint.failures > 1 || endpoints.length === 1) outages.get(endpoint)!.begins(describe(error));
-        }
+  /** Asks this URL, and another of those left as well where it takes long. The first good answer ends it, and the other call. */
+  async function race<T>(call: Call<T>, first: Endpoint, left: readonly Endpoint[]): Promise<[Endpoint, Outcome<T>][]> {
+    const settled: [Endpoint, Outcome<T>][] = [];
+    const running = new Map<Endpoint, Promise<[Endpoint, Outcome<T>]>>();
+    const ended = new AbortController();
+    inFlight.add(ended);
+    const start = (endpoint: Endpoint) => {
+      endpoint.health.asked();
+      running.set(
+        endpoint,
+        attempt(call, endpoint, ended.signal).then(outcome => [endpoint, outcome]),
+      );
+    };
+    try {
+      start(first);
+      if (left.length > 1) {
+        const nap = new AbortController();
+        const slow = sleep(hedging.delay(call.method), nap.signal).then(() => "slow" as const);
+        const which = await Promise.race([running.get(first)!, slow]).finally(() => nap.abort());
+        const second = which === "slow" && best(left.filter(other => other !== first && !other.health.isLiar() && isReady(other)));
+        if (second && hedging.afford()) start(second);
       }
+      while (running.size > 0) {
+        const one = await Promise.race(running.values());
+        running.delete(one[0]);
+        settled.push(one);
+        if (one[1].kind === "good") break;
+      }
+      return settled;
+    } finally {
+      inFlight.delete(ended);
+      ended.abort();
+    }
+  }
+
+  const isReady = ({ health }: Endpoint) => health.readyAt() <= Date.now();
+
+  /** The first of these that neither hangs behind the others nor is clearly slower. */
+  function best(ready: readonly Endpoint[]): Endpoint | undefined {
+    const upToDate = ready.filter(({ health }) => !health.isLagging());
+    const from = upToDate.length > 0 ? upToDate : ready;
+    const fastest = Math.min(...from.map(({ health }) => health.latency() ?? Number.POSITIVE_INFINITY));
+    return from.find(({ health }) => !CLEARLY_SLOWER(health.latency() ?? 0, fastest));
+  }
+
+  /** The best of these as soon as one may be asked, a liar only where there is nobody else; undefined where none may by `until`. */
+  async function nextEndpoint(candidates: readonly Endpoint[], until: number): Promise<Endpoint | undefined> {
+    for (;;) {
+      over.signal.throwIfAborted();
+      const ready = best(candidates.filter(isReady));
+      if (ready) return ready;
+      const onlyLiars = endpoints.every(({ health }) => health.isLiar());
+      const at = ({ health }: Endpoint) => (onlyLiars ? health.downUntil() : health.readyAt());
+      const soonest = candidates.reduce((a, b) => (at(b) < at(a) ? b : a));
+      if (at(soonest) <= Date.now()) return soonest;
+      if (at(soonest) > until) return undefined;
+      await sleep(at(soonest) - Date.now(), over.signal);
+    }
+  }
+
+  async function call<T>(method: string, parameters: readonly unknown[], options: CallOptions<T> = {}): Promise<T> {
+    const unhelpful: { endpoint: Endpoint; lied: boolean; give: () => T }[] = [];
+    const others = endpoints.filter(({ health }) => health.name !== options.avoid);
+    let left = others.length > 0 ? others : endpoints;
+    let until = Number.POSITIVE_INFINITY;
+    while (left.length > 0) {
+      const chosen = await nextEndpoint(left, until);
+      if (!chosen) break;
+      for (const [endpoint, outcome] of await race({ method, parameters, options }, chosen, left)) {
+        if (outcome.kind === "good") {
+          for (const { endpoint, lied } of unhelpful)
+            if (!lied) endpoint.health.fellBehind(`${method}: did not know what another node knew`);
+          return outcome.value;
+        }
+        if (outcome.kind === "failed") continue;
+        unhelpful.push({ endpoint, ...outcome });
+        left = left.filter(other => other !== endpoint);
+        until = Math.min(until, Date.now() + PATIENCE);
+      }
+      over.signal.throwIfAborted();
+    }
+    // Whoever does not know may be right: the block may be gone.
+    return (unhelpful.find(({ lied }) => !lied) ?? unhelpful[0]!).give();
+  }
+
+  /** Asks every URL that may be asked for its head, and notes how far each is. */
+  async function probe(): Promise<void> {
+    const call: Call<number> = {
+      method: "eth_getBlockByNumber",
+      parameters: ["latest", false],
+      options: { check: answer => parseHeader(answer).number },
+    };
+    const heads = await Promise.all(
+      endpoints.filter(isReady).map(async endpoint => {
+        endpoint.health.asked();
+        const outcome = await attempt(call, endpoint, over.signal).catch(() => undefined);
+        return { health: endpoint.health, head: outcome?.kind === "good" ? outcome.value : undefined };
+      }),
+    );
+    const believed = heads.flatMap(({ health, head }) => (head === undefined || health.isLiar() ? [] : [{ health, head }]));
+    const highest = Math.max(...believed.map(({ head }) => head));
+    for (const { health, head } of believed) health.showedHead(head, highest);
+  }
+
+  async function watch(): Promise<void> {
+    for (;;) {
+      await sleep(PROBE, over.signal);
+      if (over.signal.aborted) return;
+      await probe();
+    }
+  }
+  if (endpoints.length > 1) void watch();
+
+  return {
+    call,
+    accuse(node, method, reason) {
+      endpoints.find(({ health }) => health.name === node)?.health.lied(method, reason);
     },
+    nodes: () => endpoints.map(({ health }) => health.status()),
     onNewHead(wake) {
       wakers.push(wake);
       if (wakers.length > 1) return;
-      const subscribed = urls.find(url => url.startsWith("ws"));
-      if (subscribed) void subscribe(subscribed, () => wakers.forEach(w => void w()), signal);
+      const subscribed = urls.filter(url => url.startsWith("ws"));
+      if (subscribed.length > 0) void subscribeToHeads(subscribed, () => wakers.forEach(w => void w()), over.signal);
     },
     close() {
+      signal.removeEventListener("abort", stop);
+      stop();
       for (const { transport } of endpoints) transport.close();
-      void agent.destroy();
     },
   };
 }
 
-/** A fault of this node at this time: another try, here or elsewhere, may succeed. `retryAfter` is in milliseconds. */
-class NodeFault extends Error {
-  readonly retryAfter: number | undefined;
-
-  constructor(message: string, retryAfter?: number) {
-    super(message);
-    this.retryAfter = retryAfter;
-  }
-}
-
-/** This node does not have a block that the answer depends on. */
-class NodeBehind extends NodeFault {}
-
-function httpTransport(url: string, dispatcher: Dispatcher): Transport {
-  const { origin, pathname, search, username, password } = new URL(url);
-  const headers: Record<string, string> = { "content-type": "application/json" };
-  if (username || password) {
-    const userinfo = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-    headers.authorization = `Basic ${Buffer.from(userinfo).toString("base64")}`;
-  }
-  return {
-    async send(body) {
-      const answer = await request(origin + pathname + search, {
-        method: "POST",
-        headers,
-        body,
-        dispatcher,
-        headersTimeout: TIMEOUT,
-        bodyTimeout: TIMEOUT,
-      });
-      const chunks: Buffer[] = [];
-      let size = 0;
-      for await (const chunk of answer.body) {
-        size += chunk.length;
-        if (size > MAX_BODY) throw new RpcError("response", -32_020, `the response body exceeds ${MAX_BODY} bytes`);
-        chunks.push(chunk);
-      }
-      const wait = Number(answer.headers["retry-after"]);
-      const retryAfter = Number.isFinite(wait) && wait > 0 ? Math.min(wait * 1_000, 60_000) : undefined;
-      return { status: answer.statusCode, retryAfter, text: Buffer.concat(chunks).toString("utf8") };
-    },
-    close() {},
-  };
-}
-
-function webSocketTransport(url: string): Transport {
-  let socket: WebSocket | undefined;
-  let opened: Promise<WebSocket> | undefined;
-  const waiting = new Map<number, { resolve(text: string): void; reject(error: Error): void; timer: NodeJS.Timeout }>();
-
-  const fail = (reason: string) => {
-    for (const { reject, timer } of waiting.values()) {
-      clearTimeout(timer);
-      reject(new NodeFault(reason));
-    }
-    waiting.clear();
-    socket?.close();
-    socket = opened = undefined;
-  };
-  const open = () =>
-    (opened ??= new Promise<WebSocket>((resolve, reject) => {
-      const fresh = new WebSocket(url);
-      socket = fresh;
-      fresh.onopen = () => resolve(fresh);
-      fresh.onerror = () => reject(new NodeFault("the WebSocket does not open"));
-      fresh.onclose = () => {
-        reject(new NodeFault("the WebSocket does not open"));
-        if (socket === fresh) fail("the WebSocket closed");
-      };
-      fresh.onmessage = ({ data }) => {
-        const text = String(data);
-        const id = Number(/"id"\s*:\s*(\d+)/.exec(text.slice(0, 200))?.[1] ?? /"id"\s*:\s*(\d+)\D*$/.exec(text.slice(-200))?.[1]);
-        const waiter = waiting.get(id);
-        if (!waiter) return;
-        clearTimeout(waiter.timer);
-        waiting.delete(id);
-        waiter.resolve(text);
-      };
-    }));
-
-  return {
-    async send(body) {
-      const socket = await open().catch(error => {
-        opened = undefined;
-        throw error;
-      });
-      const id = (JSON.parse(body) as { id: number }).id;
-      const text = await new Promise<string>((resolve, reject) => {
-        const timer = setTimeout(() => fail("the node does not answer"), TIMEOUT);
-        waiting.set(id, { resolve, reject, timer });
-        socket.send(body);
-      });
-      return { status: 200, retryAfter: undefined, text };
-    },
-    close: () => fail("closed"),
-  };
-}
-
-/** A subscription may die without a word (Hardhat's do after five minutes), so it is renewed before that. */
-const RENEW = 240_000;
-
-async function subscribe(url: string, wake: () => void, signal: AbortSignal): Promise<void> {
-  for (let delay = 100; !signal.aborted; delay = Math.min(delay * 2, 10_000)) {
-    const socket = new WebSocket(url);
-    const closed = new Promise<void>(resolve => {
-      socket.onclose = () => resolve();
-    });
-    socket.onerror = () => {};
-    socket.onopen = () => {
-      delay = 100;
-      socket.send(JSON.stringify({ jsonrpc: "2.0", id: 1, method: "eth_subscribe", params: ["newHeads"] }));
-    };
-    socket.onmessage = ({ data }) => {
-      if (String(data).includes("eth_subscription")) wake();
-    };
-    const stop = () => socket.close();
-    const renewal = setTimeout(stop, RENEW);
-    signal.addEventListener("abort", stop, { once: true });
-    await closed;
-    clearTimeout(renewal);
-    signal.removeEventListener("abort", stop);
-    wake();
-    await sleep(delay, signal);
-  }
-}
+const named = (error: BadAnswerError, node: string): BadAnswerError => new BadAnswerError(`${node}: ${error.message}`, { node });

@@ -2,11 +2,12 @@ import type { Finality, Verify } from "../config.ts";
 import { sleep } from "../db.ts";
 import { BadAnswerError, SluiceError } from "../errors.ts";
 import type { Log as Logger } from "../log.ts";
-import { parseHeader, parseLogs, toHex } from "./answers.ts";
+import { parseHeader, toHex } from "./answers.ts";
+import { logReader } from "./log-reader.ts";
+import { provenHeader } from "./proof.ts";
 import { classifyRefusal, type RangeRefusal } from "./provider-errors.ts";
-import { type CallOptions, type Rpc, RpcError } from "./rpc.ts";
+import { type Rpc, RpcError } from "./rpc.ts";
 import type { BlockRef, ChainSource, Header, Log, LogFilter } from "./types.ts";
-import { checkBlock, checkLogs } from "./verify.ts";
 
 /** The node wants a smaller range, and says so in one of the ways of `classifyRefusal`. */
 export class RangeRefusedError extends SluiceError {
@@ -27,6 +28,8 @@ export class UnknownBlockError extends SluiceError {
 
 /** Blocks of headers asked for at once. */
 const HEADERS_AT_ONCE = 16;
+/** Headers that are kept: somewhat more than a few ranges in flight have blocks with logs. */
+const HELD = 20_000;
 
 export type SourceOptions = {
   rpc: Rpc;
@@ -48,13 +51,17 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
     wake();
   });
 
+  const parse = verify === "receipts" ? provenHeader : parseHeader;
+  /** The block, if any node knows it. Of several, one that should know it and does not is behind. */
   const block = async (method: string, at: string, fits: (header: Header) => boolean): Promise<Header | undefined> => {
-    try {
-      const answer = await rpc.call<unknown>(method, [at, false]);
+    const check = (answer: unknown) => {
       if (answer === null) return undefined;
-      const header = parseHeader(answer);
-      if (!fits(header)) throw new BadAnswerError(`block ${header.number} ${header.hash} in an answer for ${at}`);
+      const header = parse(answer);
+      if (!fits(header)) throw new BadAnswerError(`${method}: block ${header.number} ${header.hash} in an answer for ${at}`);
       return header;
+    };
+    try {
+      return await rpc.call(method, [at, false], { exists: true, check });
     } catch (error) {
       if (error instanceof RpcError && classifyRefusal(error.message).kind === "node behind") return undefined;
       throw error;
@@ -62,11 +69,38 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
   };
   const headerByNumber = (number: number) => block("eth_getBlockByNumber", toHex(number), header => header.number === number);
 
-  const ours = (logs: Log[]) => (filter.wants ? logs.filter(filter.wants) : logs);
-
-  const getLogs = async (range: object, options?: CallOptions): Promise<Log[]> => {
-    return parseLogs(await rpc.call("eth_getLogs", [{ ...range, address: filter.addresses, topics: [filter.topics] }], options));
+  /** The latest headers that logs of ranges were held against, so that they are not read twice. */
+  const held = new Map<number, Header>();
+  const keep = (header: Header) => {
+    held.set(header.number, header);
+    if (held.size > HELD) held.delete(held.keys().next().value!);
   };
+
+  /** Headers of these numbers, those that `known` has without asking. */
+  const headersAt = async (numbers: readonly number[], known?: ReadonlyMap<number, Header>): Promise<(Header | undefined)[]> => {
+    const found: (Header | undefined)[] = [];
+    for (let i = 0; i < numbers.length; i += HEADERS_AT_ONCE) {
+      const some = numbers.slice(i, i + HEADERS_AT_ONCE);
+      found.push(...(await Promise.all(some.map(number => known?.get(number) ?? headerByNumber(number)))));
+    }
+    return found;
+  };
+
+  const knownHeadersAt = async (numbers: readonly number[], linked: boolean): Promise<Header[]> => {
+    const headers: Header[] = [];
+    for (const [i, found] of (await headersAt(numbers)).entries()) {
+      const parent = linked ? headers.at(-1) : undefined;
+      const follows = (header: Header) => header.number === numbers[i] && (!parent || header.parentHash === parent.hash);
+      // Of two that do not fit, the later is asked for again, until a node gives one that does.
+      const header = found && follows(found) ? found : await block("eth_getBlockByNumber", toHex(numbers[i]!), follows);
+      if (!header) throw new UnknownBlockError({ number: numbers[i]!, hash: "" });
+      headers.push(header);
+    }
+    return headers;
+  };
+
+  const ours = (logs: Log[]) => (filter.wants ? logs.filter(filter.wants) : logs);
+  const reader = logReader(verify, { rpc, filter, log, headers: knownHeadersAt });
 
   return {
     async head() {
@@ -90,41 +124,34 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
     headerByNumber,
     headerByHash: hash => block("eth_getBlockByHash", hash, header => header.hash === hash),
 
-    async headers(numbers) {
-      const found: (Header | undefined)[] = [];
-      for (let i = 0; i < numbers.length; i += HEADERS_AT_ONCE) {
-        found.push(...(await Promise.all(numbers.slice(i, i + HEADERS_AT_ONCE).map(headerByNumber))));
-      }
-      return found;
-    },
+    headers: numbers => headersAt(numbers, held),
 
     async logsOf(header) {
-      for (let tries = 1; ; tries++) {
-        let logs: Log[];
-        try {
-          logs = checkLogs(await getLogs({ blockHash: header.hash }), filter, header.number, header.number);
-        } catch (error) {
-          // Whatever the node says of a block by its hash, it means that it has no such block to answer for.
-          if (error instanceof RpcError) throw new UnknownBlockError(header, error);
-          throw error;
-        }
-        if (verify === "off") return ours(logs);
-        const { promisedButMissing } = checkBlock(header, logs, filter);
-        if (!promisedButMissing || tries === 2) return ours(logs);
-        log.debug({ block: header.number }, "the bloom promises an event that the answer lacks; asking again");
+      try {
+        const logs = await reader.ofBlock(header);
+        if (logs) return ours(logs);
+      } catch (error) {
+        // Whatever the node says of a block by its hash, it means that it has no such block to answer for.
+        if (error instanceof RpcError) throw new UnknownBlockError(header, error);
+        throw error;
       }
+      throw new UnknownBlockError(header);
     },
 
     async logsIn(from, to) {
+      // Read once more, the range may be of another branch.
+      for (const number of held.keys()) if (number >= from && number <= to) held.delete(number);
       try {
-        return ours(checkLogs(await getLogs({ fromBlock: toHex(from), toBlock: toHex(to) }, { knows: to }), filter, from, to));
+        return ours(await reader.ofRange(from, to, keep));
       } catch (error) {
         if (error instanceof RpcError) throw new RangeRefusedError(classifyRefusal(error.message), error);
         throw error;
       }
     },
+    ...(reader.maxRange ? { maxRange: reader.maxRange } : {}),
 
     async changed() {
+      held.clear();
       if (!announced) {
         const nap = new AbortController();
         const stop = () => nap.abort();

@@ -56,6 +56,8 @@ export interface ChainSource {
   logsOf(block: Header): Promise<Log[]>;
   /** Our logs in [from, to], in order. Throws `RangeRefusedError` where the node wants a smaller range. */
   logsIn(from: number, to: number): Promise<Log[]>;
+  /** Blocks that one `logsIn` should cover at most, where each of them is worth a call or more. */
+  maxRange?: number;
   /** Resolves when there may be something new: a subscription fired or the poll interval passed. */
   changed(): Promise<void>;
 }

@@ -56,10 +56,17 @@ export function checkBlock(header: Header, logs: readonly Log[], filter: LogFilt
   const bloom = getBytes(header.logsBloom);
   for (const log of logs) {
     if (log.blockHash !== header.hash) throw new BadAnswerError(`a log of block ${log.blockHash} in an answer for ${header.hash}`);
+    if ((log.blockTimestamp ?? header.timestamp) !== header.timestamp)
+      throw new BadAnswerError(`log ${log.logIndex} of block ${header.number} with the time of another block`);
     if (!bloomAdmits(bloom, log.address) || !log.topics.every(topic => bloomAdmits(bloom, topic))) {
       throw new BadAnswerError(`log ${log.logIndex} of block ${header.number} is not in the block's bloom`);
     }
   }
-  const promised = filter.addresses.some(address => bloomAdmits(bloom, address)) && filter.topics.some(topic => bloomAdmits(bloom, topic));
-  return { promisedButMissing: promised && logs.length === 0 };
+  return { promisedButMissing: logs.length === 0 && promises(header, filter) };
+}
+
+/** Whether the block's bloom admits one of our events: where it does not, the block has none. */
+export function promises({ logsBloom }: Header, filter: LogFilter): boolean {
+  const bloom = getBytes(logsBloom);
+  return filter.addresses.some(address => bloomAdmits(bloom, address)) && filter.topics.some(topic => bloomAdmits(bloom, topic));
 }

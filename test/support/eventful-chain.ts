@@ -12,12 +12,14 @@ const emitter = (topic: string) =>
 /** The blob of nothing but zeros, whose commitment and proof are the point at infinity. */
 const EMPTY_BLOB = { data: zeroPadBytes("0x", 131_072), commitment: zeroPadBytes("0xc0", 48), proof: zeroPadBytes("0xc0", 48) };
 
-type Fields = Record<string, string>;
 /** What a node says, as far as tests read it. */
-export type RpcLog = Omit<Fields, "topics"> & { topics: string[] } & Record<
-    "transactionHash" | "logIndex" | "transactionIndex" | "address" | "data",
-    string
-  >;
+export type RpcLog = Record<
+  "blockNumber" | "blockHash" | "transactionHash" | "logIndex" | "transactionIndex" | "address" | "data",
+  string
+> & {
+  topics: string[];
+  blockTimestamp?: string;
+};
 export type RpcReceipt = Record<string, unknown> & { status: string; logs: RpcLog[] };
 export type RpcBlock = Record<string, unknown> & {
   hash: string;

@@ -1,4 +1,4 @@
-import { type Rpc, RpcError } from "../../listener/chain/rpc.ts";
+import { type CallOptions, type Rpc, RpcError } from "../../listener/chain/rpc.ts";
 
 export type StubAnswers = Record<string, unknown | ((...parameters: never[]) => unknown)>;
 
@@ -8,12 +8,15 @@ export function stubRpc(answers: StubAnswers): Rpc & { calls: string[]; answers:
   return {
     calls,
     answers,
-    async call<T>(method: string, parameters: readonly unknown[]): Promise<T> {
+    async call<T>(method: string, parameters: readonly unknown[], options?: CallOptions<T>): Promise<T> {
       calls.push(method);
       if (!(method in answers)) throw new RpcError(method, -32_601, "the method does not exist");
       const answer = answers[method];
-      return (await (typeof answer === "function" ? answer(...parameters) : answer)) as T;
+      const given = await (typeof answer === "function" ? answer(...parameters) : answer);
+      return options?.check ? options.check(given, "stub") : (given as T);
     },
+    accuse() {},
+    nodes: () => [],
     onNewHead() {},
     close() {},
   };

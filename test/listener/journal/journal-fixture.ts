@@ -5,7 +5,7 @@ import { after } from "node:test";
 import pino from "pino";
 import { type App, defineApp, type Projection, type Route } from "../../../listener/app.ts";
 import { type ContractAt, compileEvents } from "../../../listener/chain/events.ts";
-import { type Rpc, RpcError } from "../../../listener/chain/rpc.ts";
+import { type CallOptions, type Rpc, RpcError } from "../../../listener/chain/rpc.ts";
 import { nodeSource } from "../../../listener/chain/source.ts";
 import type { ChainSource, Hex, LogFilter } from "../../../listener/chain/types.ts";
 import { type Db, migrate, openDb } from "../../../listener/db.ts";
@@ -102,7 +102,12 @@ export function chainOf(happenings: Happenings, options: { length: number; final
     },
   };
   const rpc: Rpc = {
-    call: async <T>(method: string, [argument]: readonly unknown[]) => answers[method]!(argument as never) as T,
+    async call<T>(method: string, [argument]: readonly unknown[], options?: CallOptions<T>) {
+      const answer = answers[method]!(argument as never);
+      return options?.check ? options.check(answer, "fixture") : (answer as T);
+    },
+    accuse() {},
+    nodes: () => [],
     onNewHead() {},
     close() {},
   };
