@@ -69,6 +69,13 @@ function journalMetrics(chainId: number, status: Status | undefined): Registry {
   perQueue("queue_pending", "Deliveries that wait to be sent", ({ pending }) => pending);
   perQueue("queue_in_flight", "Deliveries sent and not settled", ({ inFlight }) => inFlight);
   perQueue("queue_dead", "Dead letters of a queue", ({ failed }) => failed);
+  const nodes = new Gauge({
+    ...options("node_up", "1 if a node is asked; 0 where it failed, is behind or lied"),
+    labelNames: ["node", "state"],
+  });
+  for (const { url, state } of status.nodes) nodes.set({ node: url, state }, state === "ok" ? 1 : 0);
+  const latency = new Gauge({ ...options("node_latency_seconds", "Time of a small call, a moving average"), labelNames: ["node"] });
+  for (const node of status.nodes) if (node.latency !== null) latency.set({ node: node.url }, node.latency / 1_000);
   const done = new Counter({ ...options("queue_done_total", "Deliveries settled"), labelNames: ["queue"] });
   for (const [queue, counts] of Object.entries(status.queues)) done.inc({ queue }, counts.done);
   return registry;

@@ -45,6 +45,18 @@ export const status = z.object({
     .describe("while final blocks are read by ranges: which, how far, and how fast since it began"),
   deadLetters: count,
   queues: z.record(z.string(), queueCounts),
+  nodes: z
+    .array(
+      z.object({
+        url: z.string().describe("without its secrets"),
+        state: z.enum(["ok", "resting", "limited", "refused", "behind", "lying"]),
+        reason: z.string().nullable(),
+        since: z.string().describe("ISO 8601"),
+        latency: z.number().nullable().describe("milliseconds of a small call, a moving average"),
+        rateLimit: z.number().nullable().describe("requests a second that it was found to allow; null where it never complained"),
+      }),
+    )
+    .describe("the nodes of the chain, as the writer last saw them"),
 });
 
 typeNames.add(status, { name: "Status" });

@@ -68,7 +68,7 @@ type Outcome<T> = { kind: "good"; value: T } | { kind: "unhelpful"; lied: boolea
 const LARGE = new Set(["eth_getLogs", "eth_getBlockReceipts"]);
 const isSmall = (method: string, parameters: readonly unknown[]) => !LARGE.has(method) && parameters[1] !== true;
 const MAX_LARGE = 64 * 1024 * 1024;
-const MAX_SMALL = 4 * 1024 * 1024;
+const MAX_SMALL = 16 * 1024 * 1024;
 
 const BODY_TOO_LARGE = -32_020;
 const BEHIND = -32_000;
@@ -110,6 +110,7 @@ export function openRpc(
   if (signal.aborted) stop();
   const wakers: (() => void)[] = [];
   let lastId = 0;
+  let calls = 0;
 
   async function send(endpoint: Endpoint, method: string, parameters: readonly unknown[], signal: AbortSignal): Promise<unknown> {
     const id = ++lastId;
@@ -267,6 +268,7 @@ export function openRpc(
   }
 
   async function call<T>(method: string, parameters: readonly unknown[], options: CallOptions<T> = {}): Promise<T> {
+    calls += 1;
     const unhelpful: { endpoint: Endpoint; lied: boolean; give: () => T }[] = [];
     const others = endpoints.filter(({ health }) => health.name !== options.avoid);
     let left = others.length > 0 ? others : endpoints;
@@ -311,10 +313,10 @@ export function openRpc(
   }
 
   async function watch(): Promise<void> {
-    for (;;) {
+    for (let before = 0; ; before = calls) {
       await sleep(PROBE, over.signal);
       if (over.signal.aborted) return;
-      await probe();
+      if (calls > before) await probe();
     }
   }
   if (endpoints.length > 1) void watch();

@@ -17,6 +17,7 @@ import { enterChain, readOrigin } from "../journal/chains.ts";
 import { type Halted, HaltedError, halt, RESYNC, readHalted } from "../journal/halt.ts";
 import { type Journal, openJournal, type Recorded } from "../journal/journal.ts";
 import { acquireLease } from "../journal/lease.ts";
+import { toNodeRow, writeNodes } from "../journal/nodes.ts";
 import type { Log as Logger } from "../log.ts";
 import type { QueueBackend } from "../queues/backend.ts";
 import { startRelay } from "../queues/relay.ts";
@@ -39,6 +40,11 @@ export type ListenerOptions = {
 
 /** Confirmations after which a block of a development chain counts as final: its own tags call every block final at once. */
 export const DEVELOPMENT_FINALITY = 16;
+
+/** How often a change in the state of a node is written down at most (ms). */
+const NODES_NOTED = 1_000;
+/** In how many of these rounds all of it is written. */
+const LATENCY_NOTED = 10;
 
 /** How often the node is asked whether it still stands for the same chain (ms). */
 const IDENTITY_CHECK = 5_000;
@@ -204,8 +210,19 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
     }
   };
   options.whileLeading?.(over);
+  const noteNodes = async () => {
+    let noted = "";
+    for (let rounds = 0; ; rounds++, await sleep(NODES_NOTED, over)) {
+      over.throwIfAborted();
+      const nodes = rpc.nodes().map(toNodeRow);
+      // A change of state at once; what moves all the time, the latency, now and then.
+      const states = JSON.stringify(nodes.map(({ url, state, reason }) => [url, state, reason]));
+      if (states !== noted || rounds % LATENCY_NOTED === 0) await writeNodes(db, { chainId, epoch: lease.epoch }, nodes);
+      noted = states;
+    }
+  };
   try {
-    await Promise.race([record(), watch()]);
+    await Promise.race([record(), watch(), noteNodes()]);
   } catch (error) {
     // The lease ended under the work: whatever it stumbled over then is not the reason.
     if (lease.lost.aborted && !signal.aborted) throw new LeaseLostError(lease.epoch);

@@ -4,7 +4,7 @@ import { app } from "../dapp/routes.ts";
 import { readStatus, type Status } from "../journal/status.ts";
 import { openProcess } from "./process.ts";
 
-/** Prints where we stand: the chain, the journal, the queues. */
+/** Prints where we stand: the chain, the journal, the queues, the nodes. */
 export async function status(options: { json?: boolean }): Promise<void> {
   await using running = openProcess("status");
   const { chainId } = readDeployment(running.config.deployment);
@@ -17,7 +17,7 @@ export async function status(options: { json?: boolean }): Promise<void> {
   process.stdout.write(options.json ? `${JSON.stringify(found, null, 2)}\n` : describeStatus(found));
 }
 
-/** The status for a person: what is known of the chain line by line, then a table of the queues. */
+/** The status for a person: what is known of the chain line by line, then a table of the queues and one of the nodes. */
 export function describeStatus(status: Status): string {
   const block = (ref: BlockRef | null) => (ref ? `${ref.number}  ${ref.hash}` : "none yet");
   const lines = [
@@ -42,5 +42,16 @@ export function describeStatus(status: Status): string {
   ];
   const width = Math.max(14, ...Object.keys(status.queues).map(name => name.length + 2));
   const rows = table.map(([name, ...counts]) => String(name).padEnd(width) + counts.map(count => String(count).padStart(12)).join(""));
-  return `${[...lines, "", ...rows].join("\n")}\n`;
+  return `${[...lines, "", ...rows, ...describeNodes(status.nodes)].join("\n")}\n`;
+}
+
+/** A table of the nodes, where any are known. */
+function describeNodes(nodes: Status["nodes"]): string[] {
+  if (nodes.length === 0) return [];
+  const width = Math.max(...nodes.map(({ url }) => url.length)) + 2;
+  const ms = (latency: number | null) => (latency === null ? "" : `${latency} ms`);
+  const line = (url: string, state: string, latency: string, since: string, reason: string) =>
+    `${url.padEnd(width)}${state.padEnd(9)}${latency.padEnd(10)}${since.padEnd(26)}${reason}`.trimEnd();
+  const rows = nodes.map(node => line(node.url, node.state, ms(node.latency), node.since, node.reason ?? ""));
+  return ["", line("node", "state", "latency", "since", "reason"), ...rows];
 }

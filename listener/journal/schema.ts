@@ -228,4 +228,21 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       $body$;
     `,
   },
+  {
+    name: "nodes-1",
+    sql: `
+      -- What the writer knows of the nodes that it asks; their URLs without secrets.
+      create table nodes (
+        chain_id bigint not null,
+        url text not null,
+        state text not null check (state in ('ok', 'resting', 'limited', 'refused', 'behind', 'lying')),
+        reason text,
+        -- Milliseconds of a small call; requests a second that it was found to allow.
+        latency double precision,
+        rate_limit double precision,
+        since timestamptz not null,
+        primary key (chain_id, url)
+      );
+    `,
+  },
 ];

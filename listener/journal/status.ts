@@ -1,6 +1,7 @@
 import type { BlockRef } from "../chain/types.ts";
 import type { Sql } from "../db.ts";
 import { type Halted, readHalted } from "./halt.ts";
+import { type NodeRow, readNodes } from "./nodes.ts";
 
 /** Deliveries of a queue by state: waiting to be sent, sent to BullMQ, settled, dead letters. */
 export type QueueCounts = { pending: number; inFlight: number; done: number; failed: number };
@@ -28,6 +29,7 @@ export type Status = {
   backfill: Backfill | null;
   deadLetters: number;
   queues: Record<string, QueueCounts>;
+  nodes: NodeRow[];
 };
 
 /** The final blocks from `from` to `to` are being read, and `at` is the last one read. Rates are those since it began. */
@@ -88,6 +90,7 @@ export async function readStatus(sql: Sql, chainId: number, queues: readonly str
     backfill: row ? backfillOf(row) : null,
     deadLetters: Object.values(counts).reduce((total, { failed }) => total + failed, 0),
     queues: counts,
+    nodes: await readNodes(sql, chainId),
   };
 }
 

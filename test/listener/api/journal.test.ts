@@ -69,6 +69,7 @@ describe("the journal through the API", () => {
       events: 11,
       backfill: null,
       deadLetters: 4,
+      nodes: [],
     });
     // Two applied, one reverted, one that registers an account again and is given up.
     assert.deepEqual(queues.accounts, { pending: 0, inFlight: 0, done: 3, failed: 1 });

@@ -15,6 +15,7 @@ import { app } from "../../../listener/dapp/routes.ts";
 import { openDb } from "../../../listener/db.ts";
 import { ReorgPastFinalityError, SluiceError } from "../../../listener/errors.ts";
 import { halt } from "../../../listener/journal/halt.ts";
+import { writeNodes } from "../../../listener/journal/nodes.ts";
 import { readStatus } from "../../../listener/journal/status.ts";
 import { account, apiOf, ask, CHAIN, createWorld, hashOf, openTestDb, registered, silent, transfer, type World } from "./support.ts";
 
@@ -367,6 +368,20 @@ describe("the API server", () => {
       const names = new Set(readFileSync("docs/alerts.yml", "utf8").match(/\bsluice_\w+/g));
       assert.ok(names.size > 3);
       for (const name of names) assert.match(body, new RegExp(`^# TYPE ${name} `, "m"));
+    });
+
+    it("has a line per node in the metrics, without its secrets", async () => {
+      const since = new Date().toISOString();
+      const nodes = [
+        { url: "https://node.example/***", state: "lying", reason: "log 1 of block 2 is hidden", since, latency: 12, rateLimit: null },
+        { url: "https://other.example/", state: "ok", reason: null, since, latency: null, rateLimit: 2.5 },
+      ] as const;
+      const { rows } = await database.db.query<{ epoch: number }>("select epoch from checkpoint where chain_id = $1", [CHAIN]);
+      await writeNodes(database.db, { chainId: CHAIN, epoch: rows[0]!.epoch }, nodes);
+      const { body } = await api.inject("/metrics");
+      assert.match(body, /^sluice_node_up\{node="https:\/\/node.example\/\*\*\*",state="lying",chain="31337"\} 0$/m);
+      assert.match(body, /^sluice_node_up\{node="https:\/\/other.example\/",state="ok",chain="31337"\} 1$/m);
+      assert.deepEqual((await ask(api, "status")).nodes, nodes);
     });
 
     it("is told to a person as text", async () => {
