@@ -149,7 +149,7 @@ test("audits again when a reorg takes the tip away from under it", async () => {
   let orphaned = false;
   const rpc: Rpc = {
     ...before.rpc,
-    call: <T>(method: string, parameters: readonly unknown[]) => (orphaned ? later : before).rpc.call<T>(method, parameters),
+    call: (...given) => (orphaned ? later : before).rpc.call(...given),
   };
   const { contracts, filter } = followed(app, deploymentOf({ One: [1, 1] }));
   const atTheTip = async () => {
