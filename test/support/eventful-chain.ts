@@ -1,12 +1,12 @@
 import { computeHmac, getCreateAddress, Transaction, type TransactionLike, toBeHex, Wallet, zeroPadBytes, zeroPadValue } from "ethers";
 
 /** The first account of the mnemonic that anvil and Hardhat share. */
-const KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+export const KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 export const EVENT_TOPIC = `0x${"70".repeat(32)}`;
 const OTHER_TOPIC = `0x${"71".repeat(32)}`;
 
 /** The code of a contract that emits its calldata twice, with `topic` and its first word, then with `topic`; without any it reverts. */
-const emitter = (topic: string) =>
+export const emitter = (topic: string) =>
   `0x6058600a5f3960585ff33615605457365f5f375f357f${topic.slice(2)}365fa27f${topic.slice(2)}365fa1005b5f5ffd`;
 
 /** The blob of nothing but zeros, whose commitment and proof are the point at infinity. */
