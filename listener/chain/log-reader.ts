@@ -47,8 +47,7 @@ function plainReader(options: ReaderOptions): LogReader {
   const parse = (answer: unknown, from: number, to: number) => checkLogs(parseLogs(answer), options.filter, from, to);
   return {
     ofBlock: ({ hash, number }) => getLogs({ blockHash: hash }, { exists: true, check: answer => parse(answer, number, number) }),
-    ofRange: (from, to) =>
-      getLogs({ fromBlock: toHex(from), toBlock: toHex(to) }, { knows: to, check: answer => parse(answer, from, to) }),
+    ofRange: (from, to) => getLogs({ fromBlock: toHex(from), toBlock: toHex(to) }, { knows: to, check: answer => parse(answer, from, to) }),
   };
 }
 
@@ -84,20 +83,23 @@ function bloomReader(options: ReaderOptions): LogReader {
     if (!missing) rpc.accuse(first, "eth_getLogs", `hid the logs of block ${header.number}`);
     return logs;
   };
-  /** The logs of the range, held against these headers, and the blocks whose promise they do not keep. */
-  const read = (all: readonly Header[], from: number, to: number) =>
-    getLogs(
-      { fromBlock: toHex(from), toBlock: toHex(to) },
-      {
-        knows: to,
-        check(answer, node) {
-          const logs = checkLogs(parseLogs(answer), filter, from, to);
-          const byBlock = Map.groupBy(logs, log => log.blockNumber);
-          const doubtful = all.filter(header => checkBlock(header, byBlock.get(header.number) ?? [], filter).promisedButMissing);
-          return { logs, node, doubtful, told: all.filter(({ number }) => byBlock.has(number)) };
-        },
-      },
-    );
+  /** Which of these blocks hold logs, and which do not though their bloom promises one. Throws where one contradicts its logs. */
+  const compare = (all: readonly Header[], logs: readonly Log[]) => {
+    const byBlock = Map.groupBy(logs, log => log.blockNumber);
+    const doubtful = all.filter(header => checkBlock(header, byBlock.get(header.number) ?? [], filter).promisedButMissing);
+    return { doubtful, told: all.filter(({ number }) => byBlock.has(number)) };
+  };
+
+  /** What contradicts these logs shows that this node lied: the range is read anew, of another one if there is one. */
+  const blaming = <T>(node: string, read: () => T): T => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof BadAnswerError)) throw error;
+      rpc.accuse(node, "eth_getLogs", error.message);
+      throw new BadAnswerError(`${node}: ${error.message}`, { node });
+    }
+  };
 
   return {
     maxRange: HEADERS_RANGE,
@@ -106,8 +108,14 @@ function bloomReader(options: ReaderOptions): LogReader {
       return first.missing ? askAgain(header, first.node) : first.logs;
     },
     async ofRange(from, to, keep) {
+      // The logs first: a range that is refused costs no headers.
+      const where = { fromBlock: toHex(from), toBlock: toHex(to) };
+      const { logs, node } = await getLogs(where, {
+        knows: to,
+        check: (answer, node) => ({ logs: checkLogs(parseLogs(answer), filter, from, to), node }),
+      });
       const all = await headers(numbersOf(from, to), true);
-      const { logs, node, doubtful, told } = await read(all, from, to);
+      const { doubtful, told } = blaming(node, () => compare(all, logs));
       const found: Log[] = [];
       for (let i = 0; i < doubtful.length; i += DOUBTS_AT_ONCE) {
         found.push(...(await Promise.all(doubtful.slice(i, i + DOUBTS_AT_ONCE).map(header => askAgain(header, node)))).flat());

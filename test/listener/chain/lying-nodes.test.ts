@@ -189,10 +189,10 @@ describe("lying nodes", { skip: noAnvil }, () => {
           }
         },
       ),
-      { seed, numRuns: 120 },
+      { seed, numRuns: 40 },
     );
     t.diagnostic(JSON.stringify(counts));
-    assert.ok(counts.receipts > 30 && counts.bloomCould > 3, JSON.stringify(counts));
+    assert.ok(counts.receipts > 10 && counts.bloomCould > 1, JSON.stringify(counts));
   });
 
   /** Whether the block's header contradicts these logs. An empty list may be true of any bloom: it is doubted, not refuted. */

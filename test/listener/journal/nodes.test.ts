@@ -50,7 +50,15 @@ describe("nodes", () => {
   });
 
   it("has no reason for a node that is well, whatever it once failed with", () => {
-    const node = { url: "http://a/", state: "ok", failures: 0, lastError: "HTTP 500", since: new Date(), latency: 1, rateLimit: null } as const;
+    const node = {
+      url: "http://a/",
+      state: "ok",
+      failures: 0,
+      lastError: "HTTP 500",
+      since: new Date(),
+      latency: 1,
+      rateLimit: null,
+    } as const;
     assert.equal(toNodeRow(node).reason, null);
   });
 
