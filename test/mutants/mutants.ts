@@ -99,9 +99,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the bloom is not looked at",
-    file: source,
-    replace: "if (!promisedButMissing ||",
-    by: "if (true ||",
+    file: "listener/chain/log-reader.ts",
+    replace: "return first.missing ? askAgain(header, first.node) : first.logs;",
+    by: "return first.logs;",
     caughtBy: mirror(source, "asks a second time when a block's bloom promises a log that the answer lacks"),
   },
   {
