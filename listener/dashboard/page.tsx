@@ -7,6 +7,7 @@ import { Events } from "./pages/events.tsx";
 import { Overview } from "./pages/overview.tsx";
 import { Queues } from "./pages/queues.tsx";
 import { Transaction } from "./pages/transaction.tsx";
+import { Webhooks } from "./pages/webhooks.tsx";
 import { KeyDialog } from "./parts/key-dialog.tsx";
 import { Shell } from "./shell.tsx";
 
@@ -17,6 +18,7 @@ const PAGES: Record<string, { title: string; Content: ComponentType<{ rest: stri
   transactions: { title: "Transaction", Content: Transaction },
   queues: { title: "Queues", Content: Queues },
   "dead-letters": { title: "Dead letters", Content: DeadLetters },
+  webhooks: { title: "Webhooks", Content: Webhooks },
   ...application.pages,
 };
 

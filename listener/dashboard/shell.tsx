@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { duration, whole } from "./core/format.ts";
+import { whole } from "./core/format.ts";
 import { now, SILENCE, silentFor, stale, status } from "./core/live.ts";
 import { linkTo, path } from "./core/location.ts";
 import { nextTheme, theme } from "./core/theme.ts";
@@ -45,8 +45,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
       <StatusBar />
       {stale.value && (
         <p class="banner" role="alert">
-          Stale: nothing was heard of the API for {duration(Math.floor(silentFor.value / 1_000) * 1_000)}. What stands below may no longer
-          be true.
+          Stale: nothing was heard of the API for {Math.floor(silentFor.value / 1_000)} s. What stands below may no longer be true.
         </p>
       )}
       <main id="content" tabIndex={-1}>
@@ -77,16 +76,18 @@ function StatusBar() {
   const lagging = (it?.lag ?? 0) > 3;
   const node = silent !== undefined && silent > 6 * SILENCE ? "bad" : lagging ? "warn" : undefined;
   return (
-    <dl class="status-bar" aria-label="Where we stand">
-      <Item name="Chain" value={it ? String(it.chainId) : "–"} />
-      <Item name="Head" value={whole(it?.head)} tone={node} />
-      <Item name="Tip" value={whole(it?.tip?.number)} />
-      <Item name="Lag" value={whole(it?.lag)} tone={lagging ? "warn" : undefined} />
-      <Item name="Finalized" value={whole(it?.finalized?.number)} />
-      <Item name="Audited to" value={whole(it?.auditedTo)} />
-      <Item name="Reorgs" value={whole(it?.reorgs)} />
-      <Item name="Leader" value={it ? (it.leader ?? "none") : "–"} tone={it && it.leader === null ? "bad" : undefined} />
-    </dl>
+    <section aria-label="Where we stand">
+      <dl class="status-bar">
+        <Item name="Chain" value={it ? String(it.chainId) : "–"} />
+        <Item name="Head" value={whole(it?.head)} tone={node} />
+        <Item name="Tip" value={whole(it?.tip?.number)} />
+        <Item name="Lag" value={whole(it?.lag)} tone={lagging ? "warn" : undefined} />
+        <Item name="Finalized" value={whole(it?.finalized?.number)} />
+        <Item name="Audited to" value={whole(it?.auditedTo)} />
+        <Item name="Reorgs" value={whole(it?.reorgs)} />
+        <Item name="Leader" value={it ? (it.leader ?? "none") : "–"} tone={it && it.leader === null ? "bad" : undefined} />
+      </dl>
+    </section>
   );
 }
 

@@ -66,6 +66,8 @@ export async function openWorld({ redis, node = startAnvil, database = () => ope
   const world = {
     chain,
     /** The token's address. */
+    token: address,
+    /** The token's address. */
     address,
     redis: server,
     environment,

@@ -88,3 +88,27 @@ export type DeadLetter = {
 };
 
 export type Page<Item> = { items: Item[]; nextCursor: string | null };
+
+/** An attempt to deliver to a webhook; `status` is null where there was no answer. `duration` is in milliseconds. */
+export type LastAttempt = { at: string; duration: number; status: number | null; error: string | null };
+export type Attempt = LastAttempt & { number: number; sequence: number; attempt: number; answer: string | null };
+
+export type Endpoint = {
+  id: string;
+  url: string;
+  description: string;
+  events: string[];
+  filter: Record<string, unknown>;
+  finality: "finalized" | "safe" | "latest" | number;
+  ordered: boolean;
+  batch: number;
+  timeout: number;
+  concurrency: number;
+  state: "active" | "paused" | "disabled";
+  reason: string | null;
+  secrets: { createdAt: string; until: string | null }[];
+  breaker: { state: "closed" | "open"; failures: number; probeAt: string | null };
+  counts: { pending: number; dead: number; delivered: number; failed: number };
+  oldestPending: string | null;
+  lastAttempt: LastAttempt | null;
+};

@@ -53,4 +53,11 @@ export const isHash = (text: unknown): text is string => typeof text === "string
 export const plural = (count: number, one: string, many = `${one}s`): string => `${grouped.format(count)} ${count === 1 ? one : many}`;
 
 /** What a person may read of an argument: text and numbers as they are, lists and structs as JSON. */
-export const argument = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
+export const argument = (value: unknown): string => visible(typeof value === "string" ? value : JSON.stringify(value));
+
+/** Text of a stranger in which nothing is hidden: what turns the reading direction round, or is no character at all, is spelt out. */
+export const visible = (text: string): string =>
+  text.replace(
+    /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu,
+    unseen => `\\u${unseen.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );

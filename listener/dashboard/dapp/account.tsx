@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { useFetched } from "../core/fetched.ts";
-import { isAddress, short } from "../core/format.ts";
+import { isAddress, short, visible } from "../core/format.ts";
 import { linkTo } from "../core/location.ts";
 import { Chart } from "../parts/chart.tsx";
 import { More, usePages } from "../parts/more.tsx";
@@ -57,7 +57,7 @@ function Accounts() {
                       <AccountLink of={address} />
                     </td>
                     <td>
-                      <bdi class="name-of">{registered?.name}</bdi>
+                      <bdi class="name-of">{visible(registered?.name ?? "")}</bdi>
                     </td>
                     <td class="number">{registered?.block}</td>
                     <td class="number">
@@ -111,7 +111,7 @@ function One({ address }: { address: string }) {
     <>
       <header class="title">
         <h1>
-          <bdi>{data.registered?.name ?? "Account"}</bdi>
+          <bdi>{data.registered ? visible(data.registered.name) : "Account"}</bdi>
         </h1>
         <code class="muted">{data.address}</code>
       </header>
@@ -208,6 +208,9 @@ function BalanceChart({ points }: { points: readonly { timestamp: number; balanc
   // The last one of a second counts.
   const { times, values } = useMemo(() => {
     const latest = new Map(points.map(({ timestamp, balance }) => [timestamp, tokensAsNumber(balance)]));
+    // It holds until now, or until the last block where that is later.
+    const [last, end] = [points.at(-1)!, Math.floor(Date.now() / 1_000)];
+    if (end > last.timestamp) latest.set(end, tokensAsNumber(last.balance));
     return { times: [...latest.keys()], values: [...latest.values()] };
   }, [points]);
   return <Chart title="Balance" times={times} series={[{ name: SYMBOL, values }]} format={short} stepped />;

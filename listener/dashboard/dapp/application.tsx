@@ -3,7 +3,7 @@ import type { EventView } from "../core/answers.ts";
 import { abbreviate } from "../core/format.ts";
 import { linkTo } from "../core/location.ts";
 import { AccountPage } from "./account.tsx";
-import { TokenTiles } from "./tiles.tsx";
+import { TokenOverview } from "./tiles.tsx";
 import { SYMBOL, shortText, tokens } from "./token.ts";
 
 /**
@@ -11,8 +11,8 @@ import { SYMBOL, shortText, tokens } from "./token.ts";
  * replaces this folder.
  */
 type Application = {
-  /** Tiles of the overview. */
-  Tiles: ComponentType;
+  /** The top of the overview, with the core's own tiles among its own. */
+  Overview: ComponentType<{ children: ComponentChildren }>;
   /** Pages of its own, by the first part of their address. */
   pages: Record<string, { title: string; Content: ComponentType<{ rest: string[] }> }>;
   /** How an argument of an event is written, where this application knows better than hex and decimals. */
@@ -27,7 +27,7 @@ const ACCOUNTS = ["account", "from", "to", "beneficiary", "owner"];
 const ZERO = `0x${"0".repeat(40)}`;
 
 export const application: Application = {
-  Tiles: TokenTiles,
+  Overview: TokenOverview,
   pages: { accounts: { title: "Accounts", Content: AccountPage } },
   write(_, argument, value) {
     if (typeof value !== "string") return undefined;

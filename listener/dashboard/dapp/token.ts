@@ -27,3 +27,9 @@ export function shortText(bytes32: string): string | undefined {
     return undefined;
   }
 }
+
+/** What a person typed, such as `12.5`, in the smallest unit; undefined where it is no amount. */
+export function smallestUnits(text: string): bigint | undefined {
+  const [, units, rest = ""] = /^(\d{1,40})(?:\.(\d{1,18}))?$/.exec(text) ?? [];
+  return units === undefined ? undefined : BigInt(units + rest.padEnd(DECIMALS, "0"));
+}

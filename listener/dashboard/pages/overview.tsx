@@ -13,10 +13,9 @@ export function Overview() {
     <>
       <h1 class="sr-only">Overview</h1>
       <BackfillProgress />
-      <dl class="tiles">
-        <application.Tiles />
+      <application.Overview>
         <Tile name="Block to applied" value={duration(latency?.p95)} unit="p95" />
-      </dl>
+      </application.Overview>
       <div class="overview">
         <Feed limit={100} />
         <ActivityCharts />

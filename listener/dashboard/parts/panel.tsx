@@ -45,9 +45,10 @@ export function Failure({ error }: { error: Error | undefined }) {
 /** What may be wider or higher than its place. It takes the focus, so that the arrow keys scroll it. */
 export function Scroll({ name, class: more = "", children }: { name: string; class?: string; children: ComponentChildren }) {
   return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset is for a form
     // biome-ignore lint/a11y/noNoninteractiveTabindex: without it the keyboard could not scroll it
-    <section class={`scroll ${more}`} aria-label={name} tabIndex={0}>
+    <div class={`scroll ${more}`} role="group" aria-label={name} tabIndex={0}>
       {children}
-    </section>
+    </div>
   );
 }

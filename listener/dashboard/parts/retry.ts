@@ -7,7 +7,7 @@ export type Chosen = { queue: string; position?: number } | { all: true };
 /** Tries dead letters again, and then reads the list again. */
 export const useRetry = (then: () => void): Action<Chosen> =>
   useAction(async (chosen: Chosen) => {
-    const { retried } = await send<{ retried: number }>("POST", "dead-letters/retry", chosen);
+    const { count } = await send<{ count: number }>("POST", "dead-letters/retry", chosen);
     then();
-    return `${plural(retried, "dead letter")} sent again.`;
+    return `${plural(count, "dead letter")} sent again.`;
   });
