@@ -45,18 +45,15 @@ export function settings(app: App, guard: Guard) {
     ordered: z.boolean().describe("messages that have an account in common come one after another"),
     batch: z.int().min(1).max(500).describe("events in a request at most"),
     wait: z.int().min(0).max(60_000).describe("milliseconds that an event may wait for others to fill its request"),
-    headers: z
-      .record(
-        z
-          .string()
-          .regex(/^[\w-]{1,100}$/, "expected the name of a header")
-          .refine(name => !RESERVED_HEADERS.test(name), { error: "this header is set by Sluice" }),
-        z
-          .string()
-          .max(2_000)
-          .regex(/^[\t\x20-\x7e]*$/, "expected printable ASCII"),
-      )
-      .refine(all => Object.keys(all).length <= 20, { error: "expected at most 20 headers" }),
+    headers: z.record(z.string().max(100), z.string().max(2_000)).superRefine((all, context) => {
+      const wrong = (name: string, message: string) => context.addIssue({ code: "custom", path: [name], message });
+      if (Object.keys(all).length > 20) wrong("", "expected at most 20 headers");
+      for (const [name, text] of Object.entries(all)) {
+        if (!/^[\w-]+$/.test(name)) wrong(name, "expected the name of a header");
+        else if (RESERVED_HEADERS.test(name)) wrong(name, "this header is set by Sluice");
+        if (!/^[\t\x20-\x7e]*$/.test(text)) wrong(name, "expected printable ASCII");
+      }
+    }),
     timeout: z.int().min(100).max(30_000).describe("milliseconds until an answer's status has to be there"),
     concurrency: z.int().min(1).max(64).describe("requests under way at a time"),
   };

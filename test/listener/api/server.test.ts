@@ -234,6 +234,15 @@ describe("the API server", () => {
         "/api/v1/status",
         "/api/v1/stream",
         "/api/v1/transactions/{hash}",
+        "/api/v1/webhooks",
+        "/api/v1/webhooks/{id}",
+        "/api/v1/webhooks/{id}/attempts",
+        "/api/v1/webhooks/{id}/messages",
+        "/api/v1/webhooks/{id}/pause",
+        "/api/v1/webhooks/{id}/replay",
+        "/api/v1/webhooks/{id}/resume",
+        "/api/v1/webhooks/{id}/rotate",
+        "/api/v1/webhooks/{id}/test",
         "/healthz",
         "/metrics",
         "/readyz",
@@ -243,9 +252,10 @@ describe("the API server", () => {
       );
       assert.deepEqual(limit, { type: "integer", minimum: 1, maximum: 200, default: 50 });
       for (const path of Object.keys(document.paths).filter(path => path.startsWith("/api") && path !== "/api/v1/session")) {
-        const { responses } = document.paths[path].get;
+        const { get, post } = document.paths[path];
+        const { responses } = get ?? post;
         assert.ok(responses[400].content["application/problem+json"].schema, path);
-        const { content } = responses[200];
+        const { content } = responses[200] ?? responses[202];
         assert.ok(path.endsWith("/stream") ? content["text/event-stream"] : content["application/json"].schema.properties, path);
       }
     });
