@@ -94,7 +94,14 @@ const isOutage = (error: unknown) => !(error instanceof TaskFailure) && isDbOuta
 
 type Row = { operation: Operation; events: number[]; attempts: number; seenAt?: Date };
 
-function createDelivery(route: CompiledRoute, { app, db, chainId, log, onSettled }: WorkerSettings) {
+/**
+ * What a worker of this queue does with a job: it settles the delivery at that position, where it is its turn. Rejects where
+ * another try is due.
+ */
+export function createDelivery(
+  route: CompiledRoute,
+  { app, db, chainId, log, onSettled }: Pick<WorkerSettings, "app" | "db" | "chainId" | "log" | "onSettled">,
+): (position: number, signal: AbortSignal) => Promise<void> {
   const { queue } = route;
 
   return async function deliver(position: number, signal: AbortSignal): Promise<void> {

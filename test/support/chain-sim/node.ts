@@ -97,7 +97,9 @@ export function simNode(chain: SimChain, { chainId, random }: { chainId: number;
     const to = filter.toBlock === undefined || filter.toBlock === "latest" ? head.number : Number(filter.toBlock);
     if (to > head.number && node.strict)
       return refuse(`block range extends beyond current head block: requested ${to}, head ${head.number}`);
-    return { result: told(chain.logs(from, Math.min(to, head.number), head).filter(log => matches(log, filter))) };
+    return {
+      result: told(chain.logs(from, Math.min(to, head.number), head).filter(log => matches(log, filter))),
+    };
   }
 
   function answer(method: string, parameters: readonly unknown[]): Answer {

@@ -1,0 +1,84 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { JOURNAL_MIGRATIONS } from "../../listener/journal/schema.ts";
+import type { FaultRow, FaultRun } from "../faults/row.ts";
+import { openTestDatabase, type TestDatabase } from "../support/database.ts";
+import { app } from "./sim-app.ts";
+import type { Simulated } from "./simulate.ts";
+
+export const STEPS_PER_SEED = 500;
+
+/** A process of its own for each core that a run may have: a simulation is as fast as one of them. */
+const PROCESSES = 2;
+
+/** A database for simulations. Nobody needs their rows after a power cut. */
+export async function openSimulationDatabase(): Promise<TestDatabase> {
+  const base = await openTestDatabase([...JOURNAL_MIGRATIONS, ...app.migrations]);
+  await base.db.query(`alter database ${new URL(base.url).pathname.slice(1)} set synchronous_commit = off`);
+  return base;
+}
+
+export type SeedsOptions = {
+  first: number;
+  count: number;
+  steps: number;
+  processes?: number;
+  /** Told of each seed at its end. */
+  onSimulated(simulated: Simulated): void;
+};
+
+/** Simulates the seeds from `first` on, side by side in several processes on one database. */
+export async function simulateSeeds({ first, count, steps, processes = PROCESSES, onSimulated }: SeedsOptions): Promise<void> {
+  await using base = await openSimulationDatabase();
+  let next = first;
+  const children: ChildProcess[] = [];
+  const runOne = async () => {
+    const child = fork(fileURLToPath(new URL("./child.ts", import.meta.url)), [base.url, String(steps)]);
+    children.push(child);
+    const give = () => (next < first + count ? child.send(next++) : child.disconnect());
+    child.on("message", (simulated: Simulated) => {
+      onSimulated(simulated);
+      give();
+    });
+    give();
+    const [code] = (await once(child, "exit")) as [number | null];
+    if (code !== 0) throw new Error(`a simulation's process ended with ${code}`);
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(processes, count) }, runOne));
+  } finally {
+    for (const child of children) child.kill();
+  }
+}
+
+/** How a person runs one seed again. */
+export const again = (seed: number, steps: number) => `node test/simulation/run.ts --seed ${seed} --steps ${steps}`;
+
+/** `times` seeds of 500 steps each. */
+export const run: FaultRun = async ({ times, seed, log }) => {
+  const row: FaultRow = {
+    fault: `simulation, seeds of ${STEPS_PER_SEED} steps`,
+    times: 0,
+    lost: 0,
+    doubled: 0,
+    wrong: 0,
+    settledSeconds: 0,
+  };
+  const seen = { commits: 0, reorgs: 0, stale: 0, deaths: 0 };
+  await simulateSeeds({
+    first: seed,
+    count: times,
+    steps: STEPS_PER_SEED,
+    onSimulated(simulated) {
+      row.times += 1;
+      for (const kind of ["lost", "doubled", "wrong"] as const) row[kind] += simulated[kind];
+      for (const kind of ["commits", "reorgs", "stale", "deaths"] as const) seen[kind] += simulated[kind];
+      row.settledSeconds = Math.max(row.settledSeconds, simulated.settledSeconds);
+      if (simulated.first) log(`${again(simulated.seed, STEPS_PER_SEED)}: ${simulated.first}`);
+      else if (row.times % 100 === 0) log(`simulation: ${row.times} of ${times} seeds`);
+    },
+  });
+  row.note = `${seen.commits} commits, ${seen.reorgs} reorgs followed, ${seen.stale} commits of stale writers refused, ${seen.deaths} processes killed in mid-statement; seconds are virtual`;
+  return row;
+};
