@@ -27,7 +27,7 @@ export class UnknownBlockError extends SluiceError {
 }
 
 /** Blocks of headers asked for at once. */
-const HEADERS_AT_ONCE = 16;
+const HEADERS_AT_ONCE = 24;
 /** Headers that are kept: somewhat more than a few ranges in flight have blocks with logs. */
 const HELD = 20_000;
 

@@ -23,6 +23,8 @@ export type Reply = { status: number; retryAfter: number | undefined; text: stri
 export type Transport = { send(body: string, options: SendOptions): Promise<Reply>; close(): void };
 
 const TIMEOUT = 20_000;
+/** To one URL: a range's headers are many small calls, whose time is that of the way. */
+const CONNECTIONS = 24;
 /** Whatever a node says, it is asked again after this time. */
 const MAX_RETRY_AFTER = 900_000;
 
@@ -38,7 +40,7 @@ export function parseRetryAfter(header: string | string[] | undefined, now = Dat
 
 function httpTransport(url: string): Transport {
   const { origin, pathname, search, username, password } = new URL(url);
-  const agent = new Agent({ connections: 8, keepAliveTimeout: 30_000 });
+  const agent = new Agent({ connections: CONNECTIONS, keepAliveTimeout: 30_000 });
   const headers: Record<string, string> = { "content-type": "application/json" };
   if (username || password) {
     const userinfo = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
