@@ -32,7 +32,7 @@ export const run: FaultRun = options =>
 
 /** The one that writes three times of four, otherwise any. */
 const chooseListener = async (site: Site, listeners: readonly Kept[]): Promise<Kept> =>
-  site.random.below(4) > 0 ? site.leader() : site.random.pick(listeners);
+  site.random.below(4) > 0 ? (await site.leader()).kept : site.random.pick(listeners);
 
 async function killEach(site: Site, times: number, choose: () => Promise<Kept>): Promise<void> {
   for (let i = 0; i < times; i++) {

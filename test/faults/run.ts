@@ -49,6 +49,7 @@ const hand = async () => {
     const times = values.times ? Number(values.times) : counts[profile];
     results[at] = await attempt(name, await load(), times);
     log(line(results[at]));
+    if (!holds(results[at])) log(results[at].note ?? "");
   }
 };
 await Promise.all(Array.from({ length: Math.min(AT_ONCE, chosen.length) }, hand));

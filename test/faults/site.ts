@@ -36,6 +36,8 @@ const READY: Record<string, RegExp> = {
 /** Transactions a second, about: enough that something is always under way, little enough for two cores. */
 const PAUSE = 15;
 const SETTLES_WITHIN = 60_000;
+/** How long something that has nothing to do with the promise may take, such as the start of a process on a busy machine (ms). */
+export const PATIENCE = 120_000;
 
 /**
  * Everything of one row: a chain, a Postgres and a Redis of its own, real processes that are started again when they end, and
@@ -58,7 +60,7 @@ export async function openSite({ redis, node, settings = {}, seed }: SiteOptions
     proxies.push(before, ...(beforeRedis ? [beforeRedis] : []));
     const environment = {
       FINALITY: "100",
-      LEASE_MS: "600",
+      LEASE_MS: "1500",
       NODE_COMPILE_CACHE: join(world.folder, "compiled"),
       ...settings,
       DATABASE_URL: before.through(postgres.url),
@@ -93,7 +95,7 @@ export async function openSite({ redis, node, settings = {}, seed }: SiteOptions
         running.child.kill("SIGKILL");
       },
       replaced: () => next.promise,
-      ready: (timeout = 30_000) => {
+      ready: (timeout = PATIENCE) => {
         const process = running;
         return eventually(
           () => process.child.exitCode !== null || process.child.signalCode !== null || READY[command]!.test(process.stderr()),
@@ -123,19 +125,20 @@ export async function openSite({ redis, node, settings = {}, seed }: SiteOptions
     keep,
     /** Where this many transactions more have been sent. */
     more: (count: number) => traffic.more(count),
-    /** The listener that writes, once there is one. */
-    async leader(): Promise<Kept> {
+    /** The listener that writes, once there is one, and its epoch. */
+    async leader(): Promise<{ kept: Kept; epoch: number }> {
       return eventually(
         async () => {
-          const { rows } = await world.query("select writer from sluice.checkpoint where lease_until > clock_timestamp()");
+          const { rows } = await world.query("select writer, epoch from sluice.checkpoint where lease_until > clock_timestamp()");
           const pid = /-(\d+)-[0-9a-f]{8}$/.exec(rows[0]?.writer ?? "")?.[1];
-          return kept.find(({ running }) => String(running().child.pid) === pid);
+          const writer = kept.find(({ running }) => String(running().child.pid) === pid);
+          return writer && { kept: writer, epoch: Number(rows[0].epoch) };
         },
-        { timeout: 30_000, what: "somebody writes" },
+        { timeout: PATIENCE, what: () => `somebody writes; they said: ${said(kept)}` },
       );
     },
     /** Waits until the journal has moved on from here: somebody leads and commits. */
-    async progress(timeout = 30_000): Promise<void> {
+    async progress(timeout = PATIENCE): Promise<void> {
       // Before the first migration, and while Postgres is away, there is no tip.
       const tip = () =>
         world.query("select tip_number as n from sluice.checkpoint").then(
@@ -167,7 +170,8 @@ export async function openSite({ redis, node, settings = {}, seed }: SiteOptions
       if (compare) await compareNow();
       if (!final) traffic = world.traffic(PAUSE);
     },
-    note: (line: string) => void notes.add(line),
+    /** The last words of every process. */
+    said: () => said(kept),
     /** What all that came to. */
     row: (fault: string, times: number): FaultRow => ({
       fault,
@@ -188,7 +192,7 @@ export async function openSite({ redis, node, settings = {}, seed }: SiteOptions
 
 export type Site = Awaited<ReturnType<typeof openSite>>;
 
-const said = (kept: readonly Kept[]) => kept.map(({ running }) => running().stderr().slice(-500)).join("\n");
+const said = (kept: readonly Kept[]) => kept.map(({ running }) => running().stderr().slice(-1_500)).join("\n");
 
 /** One row on Redis and on Postgres as BullMQ's backend, half of the times each. */
 export async function onBothBackends(

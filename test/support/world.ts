@@ -107,7 +107,7 @@ export async function openWorld({ redis, node = startAnvil, database = () => ope
         /** Resolves when so many more have been sent. */
         more: (count: number) => {
           const target = sent + count;
-          return eventually(() => sent >= target, { timeout: 30_000, what: "traffic" });
+          return eventually(() => sent >= target, { timeout: 120_000, what: "traffic" });
         },
         async stop() {
           going = false;
