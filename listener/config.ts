@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { isIP } from "node:net";
 import { join, resolve } from "node:path";
 import { SluiceError } from "./errors.ts";
 
@@ -22,6 +23,10 @@ export type Config = Readonly<{
   apiKeys: readonly string[];
   /** Names of hosts that the API answers for besides those of this machine. Empty: any, unless it is bound to loopback. */
   allowedHosts: readonly string[];
+  /** Origins whose pages may ask the API: `https://app.example.org`. */
+  corsOrigins: readonly string[];
+  /** Addresses or ranges of proxies whose X-Forwarded-For is believed. */
+  trustedProxies: readonly string[];
   /** Requests per minute of a key, or of an address without one; 0 for any number. */
   rateLimit: number;
   /** Whether GraphQL tells its schema and serves a page to try it out; `undefined`: where only this machine can ask. */
@@ -124,6 +129,26 @@ const VARIABLES: Record<string, Variable & { key: keyof Config }> = {
     expected: '"on" or "off"',
     fallback: undefined,
     parse: given => oneOf("on", "off")(given) === "on",
+  },
+  CORS_ORIGINS: {
+    key: "corsOrigins",
+    expected: "origins separated by commas, such as https://app.example.org",
+    fallback: "",
+    parse: given => {
+      const origins = list(given);
+      if (origins.some(origin => !/^https?:/.test(origin) || new URL(origin).origin !== origin)) throw new Error();
+      return origins;
+    },
+  },
+  TRUSTED_PROXIES: {
+    key: "trustedProxies",
+    expected: "addresses or ranges separated by commas, such as 10.0.0.0/8",
+    fallback: "",
+    parse: given => {
+      const proxies = list(given);
+      if (proxies.some(proxy => !/^[0-9a-fA-F.:]+(\/\d{1,3})?$/.test(proxy) || isIP(proxy.split("/")[0]!) === 0)) throw new Error();
+      return proxies;
+    },
   },
   RATE_LIMIT: {
     key: "rateLimit",

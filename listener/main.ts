@@ -107,6 +107,25 @@ program
   .option("--json", "print JSON")
   .addHelpText("after", "\nA listener that is halted goes on by itself afterwards; one that writes must be stopped first.")
   .action(async options => (await import("./commands/resync.ts")).resync(options));
+const keys = program.command("keys").description("API keys: create, list, revoke");
+keys
+  .command("create")
+  .description("make a key and print it; it is shown this once")
+  .requiredOption("--scope <scope>", "read, operate or admin")
+  .requiredOption("--name <name>", "what it is for")
+  .option("--json", "print JSON")
+  .action(async options => (await import("./commands/api-keys.ts")).create(options));
+keys
+  .command("list")
+  .description("every key that there is or was")
+  .option("--json", "print JSON")
+  .action(async options => (await import("./commands/api-keys.ts")).list(options));
+keys
+  .command("revoke")
+  .description("end a key: a running API refuses it at once")
+  .argument("<id>", "of `keys list`")
+  .option("--json", "print JSON")
+  .action(async (id, options) => (await import("./commands/api-keys.ts")).revoke(id, options));
 program
   .command("doctor")
   .description("check the machine and the configuration, and say what to do")

@@ -1,7 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { Config } from "../config.ts";
 import type { Db } from "../db.ts";
-import { SluiceError } from "../errors.ts";
 import { hostName, isLocal, isLoopback, isSameOrigin } from "./hosts.ts";
 import { type Access, type FixedKey, findKey } from "./keys.ts";
 import type { RateLimits } from "./limits.ts";
@@ -30,17 +29,10 @@ const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
  * Stands before every route. A route says what it needs in `config.scope`; one that does not say keeps the server from
  * starting. Reads are open to this machine where the server is bound to loopback. Everything else needs a key of that
  * scope: `Authorization: Bearer <key>`, or the cookie of a session that was opened with one.
- *
- * @throws SluiceError when the server could be reached from outside and the configuration has no key: nobody could ask it
  */
 export function guardAccess(server: FastifyInstance, { db, config, keys, limits }: Guard): void {
   const { host: bound } = config;
   const allowedHosts = new Set(config.allowedHosts ?? []);
-  if (!isLoopback(bound) && keys.length === 0) {
-    throw new SluiceError(`HOST is ${bound}, which others can reach, and there are no API_KEYS`, {
-      hint: "set API_KEYS to one or more keys (`openssl rand -hex 32` makes one), or HOST to 127.0.0.1",
-    });
-  }
   requireScopes(server);
   server.decorateRequest("access", null);
   server.addHook("onRequest", async request => {

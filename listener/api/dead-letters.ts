@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { eventId } from "../journal/events.ts";
+import type { DeadLetter } from "../worker/dead-letters.ts";
 import { listOf, pageOf } from "./page.ts";
 import { read } from "./read.ts";
 import { time } from "./schemas.ts";
 
-const deadLetter = z.object({
+export const deadLetterOf = z.object({
   queue: z.string(),
   position: z.int().describe("its place in the queue"),
   operation: z.enum(["apply", "revert", "run", "replay"]),
@@ -14,9 +15,14 @@ const deadLetter = z.object({
   at: time.describe("when it was given up"),
 });
 
-type Row = Omit<z.output<typeof deadLetter>, "events"> & { ids: { block_hash: string; log_index: number }[] };
+type Row = Omit<z.output<typeof deadLetterOf>, "events"> & { ids: { block_hash: string; log_index: number }[] };
 
-const list = listOf("dead-letters", deadLetter, z.tuple([z.string(), z.int()]));
+const list = listOf("dead-letters", deadLetterOf, z.tuple([z.string(), z.int()]));
+
+export const showDeadLetter = ({ events, reason: _, ...letter }: DeadLetter): z.output<typeof deadLetterOf> => ({
+  ...letter,
+  events: events.map(({ id }) => id),
+});
 
 /** Deliveries that were given up, each with its reason. */
 export const deadLettersRead = () =>

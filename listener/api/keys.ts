@@ -63,6 +63,11 @@ export async function listKeys(sql: Sql): Promise<ApiKey[]> {
   return (await sql.query<ApiKey>(`select ${COLUMNS} from api_keys order by created_at desc, id`)).rows;
 }
 
+/** Whether any key of the database would let somebody in. */
+export async function hasKeys(sql: Sql): Promise<boolean> {
+  return (await sql.query("select from api_keys where revoked_at is null limit 1")).rows.length > 0;
+}
+
 /** Ends a key from its next request on. @returns it, or undefined where there is no such key or it had been revoked */
 export async function revokeKey(sql: Sql, id: string): Promise<ApiKey | undefined> {
   const { rows } = await sql.query<ApiKey>(

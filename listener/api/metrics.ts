@@ -2,7 +2,8 @@ import type { FastifyInstance } from "fastify";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { App } from "../app.ts";
 import type { Db } from "../db.ts";
-import { type QueueCounts, readStatus, type Status } from "../journal/status.ts";
+import { latencyOf, readLatencies } from "../journal/activity.ts";
+import { type Oldest, type QueueCounts, readOldest, readStatus, type Status } from "../journal/status.ts";
 import { type EndpointCounts, readCounts } from "../webhooks/read.ts";
 
 const LATENCY_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
@@ -28,10 +29,10 @@ export function mountMetrics(server: FastifyInstance, { db, app, chainId }: { db
     { config: { scope: "read" }, schema: { tags: ["health"], summary: "Metrics for Prometheus" } },
     async (_, reply) => {
       // With the database away the process's own metrics are what is wanted most.
-      const status = await readStatus(db, chainId, queues).catch(() => undefined);
-      const endpoints = status ? await readCounts(db, chainId).catch(() => []) : [];
+      const journal = await readJournal(db, chainId, queues).catch(() => undefined);
+      const endpoints = journal ? await readCounts(db, chainId).catch(() => []) : [];
       const texts = await Promise.all([
-        journalMetrics(chainId, status).metrics(),
+        journalMetrics(chainId, journal).metrics(),
         webhookMetrics(chainId, endpoints).metrics(),
         own.metrics(),
       ]);
@@ -40,8 +41,36 @@ export function mountMetrics(server: FastifyInstance, { db, app, chainId }: { db
   );
 }
 
-/** A status as metrics. What is not known is left out: a 0 would be a statement. */
-function journalMetrics(chainId: number, status: Status | undefined): Registry {
+type Journal = { status: Status; oldest: ReadonlyMap<string, Oldest>; latencies: ReadonlyMap<number, number> };
+
+async function readJournal(db: Db, chainId: number, queues: readonly string[]): Promise<Journal> {
+  const [status, oldest, latencies] = await Promise.all([
+    readStatus(db, chainId, queues),
+    readOldest(db, chainId, queues),
+    readLatencies(db, chainId),
+  ]);
+  return { status, oldest, latencies };
+}
+
+const QUANTILES = [0.5, 0.95, 0.99];
+
+/** The quantiles of counted bins, in seconds. */
+function quantilesOf(bins: ReadonlyMap<number, number>): [quantile: number, seconds: number][] {
+  const sorted = [...bins].sort(([a], [b]) => a - b);
+  const total = sorted.reduce((sum, [, count]) => sum + count, 0);
+  return QUANTILES.flatMap(quantile => {
+    let seen = 0;
+    const found = sorted.find(([, count]) => {
+      seen += count;
+      return seen >= quantile * total;
+    });
+    return found ? [[quantile, latencyOf(found[0]) / 1_000] as [number, number]] : [];
+  });
+}
+
+/** What the journal says as metrics. What is not known is left out: a 0 would be a statement. */
+function journalMetrics(chainId: number, journal: Journal | undefined): Registry {
+  const status = journal?.status;
   const registry = new Registry();
   registry.setDefaultLabels({ chain: String(chainId) });
   const options = (name: string, help: string) => ({ name: `sluice_${name}`, help, registers: [registry] });
@@ -53,10 +82,11 @@ function journalMetrics(chainId: number, status: Status | undefined): Registry {
     for (const [queue, counts] of Object.entries(status?.queues ?? {})) metric.set({ queue }, values(counts));
   };
   gauge("database_up", "1 if the database answers", status ? 1 : 0);
-  if (!status) return registry;
+  if (!journal || !status) return registry;
   gauge("head_block", "The chain's head, as the writer last saw it", status.head);
   gauge("tip_block", "The last block in the journal", status.tip?.number);
   gauge("finalized_block", "The last final block", status.finalized?.number);
+  gauge("head_age_seconds", "Time since the node last gave a head", secondsSince(status.headAt));
   gauge("lag_blocks", "Blocks between head and tip", status.lag);
   gauge("leader", "1 if a listener holds the lease", status.leader === null ? 0 : 1);
   gauge("audited_block", "Up to this block everything was found to be what the chain says", status.auditedTo);
@@ -78,6 +108,13 @@ function journalMetrics(chainId: number, status: Status | undefined): Registry {
   for (const node of status.nodes) if (node.latency !== null) latency.set({ node: node.url }, node.latency / 1_000);
   const done = new Counter({ ...options("queue_done_total", "Deliveries settled"), labelNames: ["queue"] });
   for (const [queue, counts] of Object.entries(status.queues)) done.inc({ queue }, counts.done);
+  const age = new Gauge({ ...options("queue_oldest_seconds", "Age of the oldest delivery that is not settled"), labelNames: ["queue"] });
+  for (const queue of Object.keys(status.queues)) age.set({ queue }, journal.oldest.get(queue)?.age ?? 0);
+  const applied = new Gauge({
+    ...options("apply_latency_seconds", "From the node's announcement of a block to its applied effect, over the last five minutes"),
+    labelNames: ["quantile"],
+  });
+  for (const [quantile, seconds] of quantilesOf(journal.latencies)) applied.set({ quantile: String(quantile) }, seconds);
   return registry;
 }
 
@@ -107,3 +144,4 @@ function webhookMetrics(chainId: number, endpoints: readonly EndpointCounts[]): 
   }
   return registry;
 }
+const secondsSince = (time: string | null) => (time === null ? null : Math.max(0, (Date.now() - Date.parse(time)) / 1_000));

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
 import { readRates } from "../journal/activity.ts";
-import { countDeliveries } from "../journal/status.ts";
+import { countDeliveries, readOldest } from "../journal/status.ts";
 import { read } from "./read.ts";
 import { time } from "./schemas.ts";
 import { queueCounts } from "./status.ts";
@@ -29,15 +29,7 @@ export const queuesRead = (app: App) =>
     async handle({ sql, chainId }) {
       const names = app.routes.map(route => route.queue);
       const counts = await countDeliveries(sql, chainId, names);
-      const { rows } = await sql.query<{ queue: string; since: Date | null; age: number | null }>(
-        `select name as queue, since, extract(epoch from clock_timestamp() - since)::float8 as age
-         from unnest($2::text[]) as names (name) left join lateral (
-           select created_at as since from deliveries
-           where chain_id = $1 and queue = name and state in ('pending', 'sent') order by position limit 1
-         ) first on true`,
-        [chainId, names],
-      );
-      const oldest = new Map(rows.map(row => [row.queue, row]));
+      const oldest = await readOldest(sql, chainId, names);
       const rates = await readRates(sql, chainId);
       const round = (value: number) => Math.round(value * 100) / 100;
       const items = app.routes.map(route => ({
@@ -50,7 +42,7 @@ export const queuesRead = (app: App) =>
         ordered: route.orderBy !== undefined,
         ...counts[route.queue]!,
         rate: round(rates.get(route.queue) ?? 0),
-        oldestAge: oldest.get(route.queue)?.age == null ? null : round(oldest.get(route.queue)!.age!),
+        oldestAge: oldest.has(route.queue) ? round(oldest.get(route.queue)!.age) : null,
         oldest: oldest.get(route.queue)?.since ?? null,
       }));
       return { items, nextCursor: null };

@@ -13,6 +13,10 @@ export type Needs = Scope | "open";
 export const covers = (has: Scope, needs: Scope): boolean => SCOPES.indexOf(has) >= SCOPES.indexOf(needs);
 
 declare module "fastify" {
+  interface FastifyInstance {
+    /** Every route of this server, and what it asks for. */
+    declared: { method: string; url: string; scope: Needs }[];
+  }
   interface FastifyContextConfig {
     /** Every route declares what it asks for; the server does not start with one that does not. */
     scope?: Needs;
@@ -36,9 +40,12 @@ export function declareScope(server: FastifyInstance, scopeOf: Needs | ((method:
  */
 export function requireScopes(server: FastifyInstance): void {
   const routes: RouteOptions[] = [];
+  server.decorate("declared", []);
   server.addHook("onRoute", route => void routes.push(route));
   server.addHook("onReady", async () => {
-    const bare = routes.filter(({ config }) => !config?.scope).map(({ method, url }) => `${[method].flat().join("/")} ${url}`);
+    const declared = routes.flatMap(({ method, url, config }) => [method].flat().map(method => ({ method, url, scope: config?.scope })));
+    const bare = declared.filter(({ scope }) => !scope).map(({ method, url }) => `${method} ${url}`);
     if (bare.length > 0) throw new SluiceError(`routes without a scope: ${bare.join(", ")}`, { hint: "give each `config: { scope }`" });
+    server.declared.push(...(declared as FastifyInstance["declared"]));
   });
 }

@@ -8,18 +8,22 @@ import type { Db } from "../db.ts";
 import { SluiceError } from "../errors.ts";
 import { openFeed } from "../journal/feed.ts";
 import type { Log } from "../log.ts";
+import type { QueueBackend } from "../queues/backend.ts";
 import { guardAccess } from "./access.ts";
 import { activityRead } from "./activity.ts";
 import { blockRead } from "./blocks.ts";
+import { mountBoard } from "./board.ts";
+import { checkDepth, LIMITS, limitConnections } from "./connections.ts";
 import { deadLettersRead } from "./dead-letters.ts";
 import { deliveriesRead } from "./deliveries.ts";
 import { describeRoutes, serveDocs } from "./docs.ts";
 import { eventTraceRead } from "./event-trace.ts";
 import { eventsRead } from "./events.ts";
 import { mountGraphql } from "./graphql/mount.ts";
+import { sendHeaders } from "./headers.ts";
 import { mountHealth } from "./health.ts";
 import { isLoopback } from "./hosts.ts";
-import { digestOf, type FixedKey } from "./keys.ts";
+import { digestOf, type FixedKey, hasKeys } from "./keys.ts";
 import { createRateLimits } from "./limits.ts";
 import { mountMetrics } from "./metrics.ts";
 import { mountOperations, type Operation } from "./operation.ts";
@@ -28,6 +32,8 @@ import { createPlaces } from "./places.ts";
 import { answerProblems, PROBLEM_TYPE, problemOf } from "./problem.ts";
 import { queuesRead } from "./queues.ts";
 import { mountReads, type Read } from "./read.ts";
+import { repairs } from "./repairs.ts";
+import { endWhatIsRevoked } from "./revocation.ts";
 import { mountSessions } from "./sessions.ts";
 import { readWholeStatus, status, statusRead } from "./status.ts";
 import { createStatusTicker } from "./status-ticker.ts";
@@ -39,12 +45,14 @@ export type ApiOptions = {
   app: App;
   /** The application's own resources; the core's are there in any case. */
   reads: readonly Read[];
+  /** Of BullMQ, for the page at `/queues`, which is not there without it. It may come later than the rest. */
+  backend?: Promise<QueueBackend>;
   /** What changes something. Needs an API key, on loopback too. */
   operations?: readonly Operation[];
   db: Db;
   chainId: number;
   config: Pick<Config, "host" | "port" | "apiKeys" | "maxLag"> &
-    Partial<Pick<Config, "allowedHosts" | "rateLimit" | "webhooksAllowLoopback" | "graphqlExplorer">>;
+    Partial<Pick<Config, "allowedHosts" | "corsOrigins" | "graphqlExplorer" | "rateLimit" | "trustedProxies" | "webhooksAllowLoopback">>;
   /** Of `start`: the key of this run, whose sessions pages of this server on this machine get without typing it. */
   localKey?: string;
   log: Log;
@@ -53,8 +61,6 @@ export type ApiOptions = {
   streamLimits?: Partial<StreamLimits>;
 };
 
-/** What a client may send and how long it may take, in bytes and milliseconds. */
-const LIMITS = { body: 64 * 1024, connection: 30_000, request: 10_000, keepAlive: 10_000, parameter: 200 };
 const STREAMS = 1_000;
 /** Milliseconds that requests under way have when the server closes. */
 const GRACE = 1_000;
@@ -68,10 +74,11 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   const { app, reads, operations = [], db, chainId, config, log, streamLimits } = options;
   const server = Fastify({
     logger: false,
-    trustProxy: false,
+    trustProxy: config.trustedProxies?.length ? [...config.trustedProxies] : false,
     bodyLimit: LIMITS.body,
-    connectionTimeout: LIMITS.connection,
-    requestTimeout: LIMITS.request,
+    connectionTimeout: LIMITS.idle,
+    requestTimeout: LIMITS.requestWithin,
+    http: { maxHeaderSize: LIMITS.headers, headersTimeout: LIMITS.headersWithin, connectionsCheckingInterval: 1_000 },
     keepAliveTimeout: LIMITS.keepAlive,
     routerOptions: { maxParamLength: LIMITS.parameter },
     return503OnClosing: false,
@@ -83,17 +90,19 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   answerProblems(server, log);
   const limits = createRateLimits(config.rateLimit ?? 0);
   const keys = fixedKeys(options);
+  if (!isLoopback(config.host) && keys.length === 0 && !(await hasKeys(db))) throw openToOthers(config.host);
+  limitConnections(server.server);
+  await sendHeaders(server, config);
   guardAccess(server, { db, config, keys, limits });
-  server.addHook("onRequest", async (_, reply) => {
-    reply.headers({ "x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "cache-control": "no-store" });
-  });
+  endWhatIsRevoked(server, db);
+  server.addHook("preValidation", async ({ body }) => checkDepth(body));
 
   await describeRoutes(server);
   mountHealth(server, { db, chainId, maxLag: config.maxLag });
   mountMetrics(server, { db, app, chainId });
   const core = coreReads(app);
   mountReads(server, [...core, ...reads], { db, chainId });
-  const changes = [...webhookOperations(app, { allowLoopback: config.webhooksAllowLoopback ?? false }), ...operations];
+  const changes = [...repairs(app), ...webhookOperations(app, { allowLoopback: config.webhooksAllowLoopback ?? false }), ...operations];
   mountOperations(server, changes, { db, chainId, log });
   mountSessions(server, { db, host: config.host, keys, limits, localKey: keys.find(({ name }) => name === LOCAL) });
   const feed = openFeed({ db, app, chainId, log });
@@ -103,6 +112,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   const explorer = config.graphqlExplorer ?? isLoopback(config.host);
   mountGraphql(server, { app, reads: [...core, ...reads], db, chainId, feed, statuses, places, explorer, log });
   server.addHook("preClose", () => feed.close());
+  if (options.backend) await mountBoard(server, { app, chainId, log, backend: options.backend });
   await serveDocs(server);
   await servePage(server);
   return server;
@@ -121,6 +131,11 @@ const coreReads = (app: App): Read[] => [
   deadLettersRead(),
   ...webhookReads(),
 ];
+
+const openToOthers = (host: string) =>
+  new SluiceError(`HOST is ${host}, which others can reach, and there is no API key`, {
+    hint: "make one with `npm run keys -- create --scope read --name <name>` or set API_KEYS, or set HOST to 127.0.0.1",
+  });
 
 const LOCAL = "start";
 

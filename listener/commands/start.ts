@@ -1,11 +1,15 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import type { Crowd } from "../../scripts/support/traffic.ts";
+import { isLoopback } from "../api/hosts.ts";
 import { type Deployment, readDeployment } from "../chain/deployment.ts";
 import { openRpc } from "../chain/rpc.ts";
 import type { Config } from "../config.ts";
 import { deployDemo, openDemo } from "../dapp/demo.ts";
+import { demoOperations } from "../dapp/demo-operations.ts";
 import { app } from "../dapp/routes.ts";
 import { sleep } from "../db.ts";
 import { buildPage } from "../embedded/build.ts";
@@ -59,7 +63,19 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
   const webhooks = startWebhooks({ app, db, backend, chainId, guard: { allowLoopback: config.webhooksAllowLoopback }, log });
   running.defer(() => webhooks.close());
   const port = (await isFree(config.host, config.port)) ? config.port : 0;
-  const api = await startApi({ config: { ...config, port }, db, app, chainId, log });
+  const crowd = options.traffic || chain ? await openDemo(httpOf(config), deployment.contracts) : undefined;
+  running.defer(() => crowd?.close());
+  const api = await startApi({
+    config: { ...config, port },
+    db,
+    app,
+    chainId,
+    log,
+    backend: Promise.resolve(backend),
+    operations: crowd ? demoOperations({ crowd, ...(chain ? { reorg: depth => chain.reorg({ depth }) } : {}) }) : [],
+    // Its page is this person's own: it need not ask for a key. Anybody else, and any program, does need one.
+    ...(isLoopback(config.host) ? { localKey: randomBytes(32).toString("base64url") } : {}),
+  });
   running.defer(() => api.close());
   terminal.started("dashboard", api.url);
   terminal.started("API", `${api.url}/docs`);
@@ -77,7 +93,7 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
   // Whatever the listener cannot mend ends the run; it is thrown below, where the listener is awaited.
   listener.catch(() => running.stop());
 
-  const traffic = options.traffic ? await startTraffic(config, deployment, chain, running, terminal) : undefined;
+  const traffic = options.traffic && crowd ? startTraffic(crowd, chain, running, terminal) : undefined;
   running.defer(() => traffic?.stop());
   terminal.line("");
 
@@ -122,6 +138,8 @@ function isFree(host: string, port: number): Promise<boolean> {
 const describeChain = ({ url, resumed }: LocalChain) =>
   `embedded Hardhat chain at ${url}${resumed.blocks > 0 ? `, resumed at block ${resumed.blocks}` : ""}`;
 
+const httpOf = ({ rpcUrls }: Config) => rpcUrls.find(url => url.startsWith("http")) ?? rpcUrls[0]!;
+
 /** The deployment that is there, or a new one: on a fresh chain, or on one that no longer holds the old one's code. */
 async function deployed(config: Config, log: Process["log"], signal: AbortSignal): Promise<Deployment> {
   const rpc = openRpc(config.rpcUrls, { log, signal });
@@ -131,8 +149,7 @@ async function deployed(config: Config, log: Process["log"], signal: AbortSignal
   } finally {
     rpc.close();
   }
-  const http = config.rpcUrls.find(url => url.startsWith("http")) ?? config.rpcUrls[0]!;
-  await deployDemo(http, config.deployment);
+  await deployDemo(httpOf(config), config.deployment);
   return readDeployment(config.deployment);
 }
 
@@ -150,24 +167,16 @@ async function findDeployment(file: string, codeAt: (address: string) => Promise
 }
 
 /** Demo traffic, and the keys that a person at the terminal has. */
-async function startTraffic(
-  config: Config,
-  deployment: Deployment,
-  chain: LocalChain | undefined,
-  running: Process,
-  terminal: Terminal,
-): Promise<{ stop(): Promise<void> }> {
+function startTraffic(crowd: Crowd, chain: LocalChain | undefined, running: Process, terminal: Terminal): { stop(): Promise<void> } {
   const stopping = new AbortController();
-  const crowd = await openDemo(config.rpcUrls.find(url => url.startsWith("http")) ?? config.rpcUrls[0]!, deployment.contracts);
   const traffic = crowd.traffic({ rate: TRAFFIC_RATE, signal: AbortSignal.any([running.signal, stopping.signal]) });
   traffic.catch(error => terminal.line(`  traffic ended: ${describe(error)}`));
   terminal.started("traffic", `${TRAFFIC_RATE} transactions a second, seed ${crowd.seed}`);
-  let paused = false;
   const keys = listenToKeys(process.stdin, {
     p: async () => {
+      const paused = await crowd.paused();
       await (paused ? crowd.unpause() : crowd.pause());
-      paused = !paused;
-      return paused ? "paused: nothing moves until you press p again" : "running again";
+      return paused ? "running again" : "paused: nothing moves until you press p again";
     },
     b: async () => `burst: ${(await crowd.burst(200)).sent} transfers sent`,
     r: async () => {
@@ -187,7 +196,6 @@ async function startTraffic(
     keys.close();
     stopping.abort();
     await traffic.catch(() => {});
-    crowd.close();
   };
   return { stop: () => (stopped ??= stop()) };
 }

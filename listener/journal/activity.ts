@@ -134,6 +134,16 @@ export async function readActivity(sql: Sql, chainId: number, window: Window): P
   return { now, from, counts };
 }
 
+/** How many effects of the last five minutes had each latency, by the number of their bin: see `latencyOf`. */
+export async function readLatencies(sql: Sql, chainId: number): Promise<Map<number, number>> {
+  const { rows } = await sql.query<{ bin: number; count: number }>(
+    `select label::int as bin, sum(value)::bigint as count from activity
+     where chain_id = $1 and step = $2 and at > extract(epoch from clock_timestamp()) - 300 and metric = 'latency' group by 1`,
+    [chainId, STEPS.short],
+  );
+  return new Map(rows.map(({ bin, count }) => [bin, count]));
+}
+
 /** Deliveries per second that each queue settled, over the last minute. */
 export async function readRates(sql: Sql, chainId: number): Promise<Map<string, number>> {
   const { rows } = await sql.query<{ queue: string; rate: number }>(

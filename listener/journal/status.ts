@@ -128,3 +128,19 @@ export async function countDeliveries(sql: Sql, chainId: number, queues: readonl
   const names = [...new Set([...queues, ...[...found.keys()].sort()])];
   return Object.fromEntries(names.map(name => [name, found.get(name) ?? { pending: 0, inFlight: 0, done: 0, failed: 0 }]));
 }
+
+/** The first delivery of a queue that is not settled: since when it waits, and for how many seconds by the database's clock. */
+export type Oldest = { since: Date; age: number };
+
+/** By queue; those where nothing waits are left out. */
+export async function readOldest(sql: Sql, chainId: number, queues: readonly string[]): Promise<Map<string, Oldest>> {
+  const { rows } = await sql.query<Oldest & { queue: string }>(
+    `select name as queue, since, extract(epoch from clock_timestamp() - since)::float8 as age
+     from unnest($2::text[]) as names (name) cross join lateral (
+       select created_at as since from deliveries
+       where chain_id = $1 and queue = name and state in ('pending', 'sent') order by position limit 1
+     ) first`,
+    [chainId, queues],
+  );
+  return new Map(rows.map(({ queue, ...oldest }) => [queue, oldest]));
+}

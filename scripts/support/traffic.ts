@@ -82,6 +82,13 @@ export interface Crowd {
   pause(): Promise<void>;
   /** Starts the token again; done when mined. */
   unpause(): Promise<void>;
+  paused(): Promise<boolean>;
+  /** Mints to an account, in the smallest unit; done when mined, as all of these. Gives the transaction's hash. */
+  mint(to: string, amount: bigint): Promise<string>;
+  /** Transfers from one of the development accounts, the second where none is named. Throws for any other account. */
+  transfer(to: string, amount: bigint, from?: string): Promise<string>;
+  /** Solves the challenge for the second account. */
+  mine(): Promise<string>;
   /** Releases the connection. */
   close(): void;
 }
@@ -163,18 +170,32 @@ function crowdOf(scene: Scene): Crowd {
   const acts = actsOf(scene);
   const deployer = lanes[0]!;
 
-  async function mined(method: string): Promise<void> {
-    const hash = await deployer.send({ to: address, data: tokenInterface.encodeFunctionData(method) });
+  async function mined(what: string, sent: Promise<string>): Promise<string> {
+    const hash = await sent;
     const receipt = await provider.waitForTransaction(hash, 1, 30_000);
-    if (receipt?.status !== 1) throw new Error(`${method} failed in transaction ${hash}`);
+    if (receipt?.status !== 1) throw new Error(`${what} failed in transaction ${hash}`);
+    return hash;
+  }
+
+  const call = (lane: Lane, method: string, ...values: unknown[]) =>
+    mined(method, lane.send({ to: address, data: tokenInterface.encodeFunctionData(method, values) }));
+
+  function personAt(account: string | undefined): Lane {
+    const person = account === undefined ? lanes[1] : lanes.find(lane => lane.address.toLowerCase() === account.toLowerCase());
+    if (!person) throw new InputError(`${account} is none of the ${lanes.length} development accounts, such as ${lanes[1]!.address}`);
+    return person;
   }
 
   return {
     seed,
     traffic: options => pace(scene, random, acts, options),
     burst: count => burst(scene, acts, count),
-    pause: () => mined("pause"),
-    unpause: () => mined("unpause"),
+    pause: async () => void (await call(deployer, "pause")),
+    unpause: async () => void (await call(deployer, "unpause")),
+    paused: () => acts.read<boolean>("paused"),
+    mint: (to, amount) => call(deployer, "mint", to, amount, encodeBytes32String("demo")),
+    transfer: async (to, amount, from) => call(personAt(from), "transfer", to, amount),
+    mine: () => mined("mine", acts.mine(lanes[1]!)),
     close: () => provider.destroy(),
   };
 }
@@ -252,6 +273,7 @@ interface Acts {
   /** Does what was drawn, or where that is impossible (nothing to send, nobody left to register) the nearest thing. */
   perform(drawn: Draw): Promise<{ kind: TrafficKind; hash: string }>;
   fund(people: Lane[], amount: bigint): Promise<string>;
+  mine(miner: Lane): Promise<string>;
   read<T>(method: string, ...values: unknown[]): Promise<T>;
 }
 
@@ -316,12 +338,7 @@ function actsOf({ provider, chainId, address, seed, lanes }: Scene): Acts {
       return call(deployer, "registerFor", newcomer.address, name, deadline, signature);
     },
 
-    mine({ from }: Draw): Promise<string> {
-      // One after another: two at a time would solve the same challenge, and one of them in vain.
-      const mined = mining.then(() => solve(from));
-      mining = mined.catch(() => undefined);
-      return mined;
-    },
+    mine: ({ from }: Draw) => mine(from),
 
     async permit({ from, to, share }: Draw) {
       const [nonce, deadline] = await Promise.all([read<bigint>("nonces", from.address), inAnHour()]);
@@ -336,6 +353,13 @@ function actsOf({ provider, chainId, address, seed, lanes }: Scene): Acts {
   function remember(allowance: (typeof allowances)[number]): void {
     allowances.push(allowance);
     if (allowances.length > 100) allowances.shift();
+  }
+
+  /** One after another: two at a time would solve the same challenge, and one of them in vain. */
+  function mine(miner: Lane): Promise<string> {
+    const mined = mining.then(() => solve(miner));
+    mining = mined.catch(() => undefined);
+    return mined;
   }
 
   async function solve(miner: Lane): Promise<string> {
@@ -370,6 +394,7 @@ function actsOf({ provider, chainId, address, seed, lanes }: Scene): Acts {
 
   return {
     read,
+    mine,
     fund: (people, amount) =>
       call(
         deployer,

@@ -29,6 +29,8 @@ describe("config", () => {
         port: 3000,
         apiKeys: [],
         allowedHosts: [],
+        corsOrigins: [],
+        trustedProxies: [],
         rateLimit: 6000,
         graphqlExplorer: undefined,
         dataDir: "",
@@ -37,6 +39,7 @@ describe("config", () => {
         pollInterval: 1000,
         lease: 9000,
         window: 1000,
+        webhooksAllowLoopback: false,
         maxLag: 10,
       },
     );

@@ -222,12 +222,14 @@ describe("the API server", () => {
         "/api/v1/activity",
         "/api/v1/blocks/{number}",
         "/api/v1/dead-letters",
+        "/api/v1/dead-letters/retry",
         "/api/v1/deliveries",
         "/api/v1/events",
         "/api/v1/events/{id}",
         "/api/v1/mining",
         "/api/v1/mining/epochs",
         "/api/v1/queues",
+        "/api/v1/replay",
         "/api/v1/session",
         "/api/v1/statistics",
         "/api/v1/statistics/series",
@@ -247,6 +249,17 @@ describe("the API server", () => {
         "/metrics",
         "/readyz",
       ]);
+      const described = api.declared.filter(({ method, url }) => method !== "HEAD" && url.startsWith("/api/v1/"));
+      for (const { method, url, scope } of described) {
+        const route = document.paths[url.replaceAll(/:(\w+)/g, "{$1}")]?.[method.toLowerCase()];
+        assert.ok(route?.summary, `${method} ${url} is not described`);
+        const roles = route.security.map((one: Record<string, string[]>) => Object.values(one)[0]?.[0] ?? "nobody");
+        assert.deepEqual(roles, { open: [], read: ["nobody", "read", "read"] }[scope as string] ?? [scope, scope], `${method} ${url}`);
+      }
+      assert.equal(
+        described.length,
+        Object.keys(document.paths).flatMap(path => (path.startsWith("/api/v1/") ? Object.keys(document.paths[path]) : [])).length,
+      );
       const { limit } = Object.fromEntries(
         document.paths["/api/v1/events"].get.parameters.map((p: { name: string; schema: unknown }) => [p.name, p.schema]),
       );
@@ -375,7 +388,7 @@ describe("the API server", () => {
     it("has an alert rule for no metric that is not there", async () => {
       await database.db.query("update checkpoint set audited_to = 1, audit_at = now(), audit_failures = 0");
       const { body } = await api.inject("/metrics");
-      const names = new Set(readFileSync("docs/alerts.yml", "utf8").match(/\bsluice_\w+/g));
+      const names = new Set(readFileSync("ops/prometheus/alerts.yml", "utf8").match(/\bsluice_\w+/g));
       assert.ok(names.size > 3);
       for (const name of names) assert.match(body, new RegExp(`^# TYPE ${name} `, "m"));
     });
