@@ -17,5 +17,8 @@ export const rows: readonly Row[] = [
   { name: "reorg-anvil", ci: 64, release: 640, load: async () => (await import("./reorgs.ts")).onAnvil },
   { name: "reorg-hardhat", ci: 5, release: 50, load: async () => (await import("./reorgs.ts")).onHardhat },
   { name: "bad-replies", ci: 2_000, release: 50_000, load: async () => (await import("../simulation/bad-replies.ts")).run },
+  { name: "lying-receipts", ci: 100, release: 2_000, load: async () => (await import("../simulation/lying.ts")).inReceipts },
+  { name: "lying-bloom", ci: 100, release: 2_000, load: async () => (await import("../simulation/lying.ts")).inBloom },
+  { name: "back-and-forth", ci: 50, release: 500, load: async () => (await import("../simulation/back-and-forth.ts")).run },
   { name: "simulation", ci: 200, release: 5_000, load: async () => (await import("../simulation/seeds.ts")).run },
 ];

@@ -50,6 +50,7 @@ export async function openLane({ db, chainId, seed, nodes, verify }: LaneOptions
     chain,
     random,
     served,
+    nodes: () => rpc.nodes(),
     /** Waits until the journal's tip is the chain's head. Gives the seconds that it took. */
     async settle(): Promise<number> {
       const began = performance.now();
