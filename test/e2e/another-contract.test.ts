@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 import { Contract, JsonRpcProvider } from "ethers";
 import pg from "pg";
+import { openStream } from "../support/sse.ts";
 
 const root = join(import.meta.dirname, "../..");
 const project = mkdtempSync(join(tmpdir(), "sluice-another-"));
@@ -33,8 +34,10 @@ test("a second contract with its projection is added by following docs/another-c
 
   // The journal is well past the second contract's deployment when it is told of it: its past must be read too.
   const port = await freePort();
+  const api = await freePort();
   const environment = {
     ...process.env,
+    PORT: String(api),
     RPC_URL: `http://127.0.0.1:${port}`,
     DATA_DIR: join(project, ".sluice"),
     DATABASE_URL: "",
@@ -99,6 +102,29 @@ test("a second contract with its projection is added by following docs/another-c
       ["1 first", "2 second", "3 <script>", "4 nul \ufffd and \u202e"],
     );
   });
+
+  // What was declared in the dapp room alone is in REST, in GraphQL and, as events, in the stream.
+  start("node", "listener/main.ts", "serve");
+  const url = `http://127.0.0.1:${api}`;
+  const shown = await eventually(async () => (await fetch(`${url}/api/v1/guestbook`)).json());
+  assert.deepEqual(
+    shown.items.map(({ number, text }: { number: string; text: string }) => `${number} ${text}`),
+    ["4 nul \ufffd and \u202e", "3 <script>", "2 second", "1 first"],
+  );
+  const asked = await fetch(`${url}/graphql`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ query: "{ guestbook { items { author number text } } }" }),
+  });
+  assert.deepEqual(await asked.json(), { data: { guestbook: shown } });
+  const stream = await openStream(`${url}/api/v1/stream?from=0-0&contract=Guestbook`);
+  const signed = await stream.took(4);
+  assert.deepEqual(
+    signed.map(({ data }) => `${data.name} ${data.arguments.number}`),
+    ["Signed 1", "Signed 2", "Signed 3", "Signed 4"],
+  );
+  await stream.close();
+
   const audit = JSON.parse(run("node", "listener/main.ts", "audit", "--json").toString());
   assert.deepEqual(audit.failures, []);
   assert.equal(audit.ok, true);
