@@ -385,12 +385,39 @@ describe("the API server", () => {
       assert.match((await api.inject("/metrics")).body, /^sluice_halted\{chain="31337"\} 0$/m);
     });
 
-    it("has an alert rule for no metric that is not there", async () => {
-      await database.db.query("update checkpoint set audited_to = 1, audit_at = now(), audit_failures = 0");
+    it("has an alert rule and a panel for no metric that is not there", async () => {
+      await database.db.query(
+        "update checkpoint set audited_to = 1, audit_at = now(), audit_failures = 0, finalized_number = 1, finalized_hash = '0x1', head_at = now()",
+      );
       const { body } = await api.inject("/metrics");
-      const names = new Set(readFileSync("ops/prometheus/alerts.yml", "utf8").match(/\bsluice_\w+/g));
-      assert.ok(names.size > 3);
-      for (const name of names) assert.match(body, new RegExp(`^# TYPE ${name} `, "m"));
+      for (const file of ["ops/prometheus/alerts.yml", "ops/grafana/sluice.json"]) {
+        const named = readFileSync(file, "utf8").match(/\b(?:sluice|process)_[a-z_]+/g) ?? [];
+        const names = new Set(named.map(name => name.replace(/_(?:bucket|count|sum)$/, "")));
+        assert.ok(names.size > 3);
+        for (const name of names) assert.match(body, new RegExp(`^# TYPE ${name} `, "m"), `${name} of ${file}`);
+      }
+    });
+
+    it("has a dashboard that Grafana can load: panels with an id, a place of their own and queries", () => {
+      const { uid, title, schemaVersion, panels, templating } = JSON.parse(readFileSync("ops/grafana/sluice.json", "utf8"));
+      assert.deepEqual([uid, title, schemaVersion >= 36], ["sluice", "Sluice", true]);
+      assert.equal(new Set(panels.map(({ id }: { id: number }) => id)).size, panels.length);
+      const taken = new Set<string>();
+      for (const { title, gridPos, targets, datasource } of panels) {
+        assert.equal(datasource.uid, ["$", "{datasource}"].join(""), title);
+        assert.ok(targets.length > 0 && gridPos.x + gridPos.w <= 24, title);
+        for (const { expr } of targets) assert.equal(expr.split("(").length, expr.split(")").length, expr);
+        for (let x = gridPos.x; x < gridPos.x + gridPos.w; x += 1) {
+          for (let y = gridPos.y; y < gridPos.y + gridPos.h; y += 1) {
+            assert.ok(!taken.has(`${x} ${y}`), `${title} lies on another panel`);
+            taken.add(`${x} ${y}`);
+          }
+        }
+      }
+      assert.deepEqual(
+        templating.list.map(({ name }: { name: string }) => name),
+        ["datasource", "chain"],
+      );
     });
 
     it("has a line per node in the metrics, without its secrets", async () => {
