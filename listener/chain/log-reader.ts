@@ -23,6 +23,8 @@ export type ReaderOptions = {
   rpc: Rpc;
   filter: LogFilter;
   log: Logger;
+  /** The number of the newest head that was seen; 0 before the first. */
+  head(): number;
   /** The canonical headers at these numbers, each known; `linked`: each the parent of the next. */
   headers(numbers: readonly number[], linked: boolean): Promise<Header[]>;
 };
@@ -37,9 +39,15 @@ function logsGetter({ rpc, filter }: ReaderOptions) {
 }
 
 /** Blocks of a range that is read header by header: what was read is lost when one of them fails. */
-const HEADERS_RANGE = 2_000;
+const HEADERS_RANGE = 5_000;
 /** The same, where there is more to read of each. */
 const PROVEN_RANGE = 500;
+
+/**
+ * How far below the head every block of a range is held against its bloom. That is a call per block, where the logs are one
+ * for thousands: without an end, years of a fast chain would take days to read. Below, only blocks with logs are.
+ */
+const BLOOM_DEPTH = 1_000_000;
 
 /** Believes what fits the question: our addresses and topics, blocks of the range, each place once. */
 function plainReader(options: ReaderOptions): LogReader {
@@ -55,7 +63,7 @@ function plainReader(options: ReaderOptions): LogReader {
 const DOUBTS_AT_ONCE = 8;
 
 /**
- * Holds logs against the blooms of their blocks, every block's, also in a range: a log that a bloom does not admit is a lie,
+ * Holds logs against the blooms of their blocks, every block's, also in a range (to `BLOOM_DEPTH`): a log that a bloom does not admit is a lie,
  * and a block without any of ours whose bloom promises one is asked for again by its hash, of another node where there is
  * one. What a bloom cannot tell: that a log is missing beside another one of ours, or that its data is another.
  */
@@ -114,13 +122,14 @@ function bloomReader(options: ReaderOptions): LogReader {
         knows: to,
         check: (answer, node) => ({ logs: checkLogs(parseLogs(answer), filter, from, to), node }),
       });
-      const all = await headers(numbersOf(from, to), true);
+      const every = to > options.head() - BLOOM_DEPTH;
+      const all = await headers(every ? numbersOf(from, to) : [...new Set(logs.map(log => log.blockNumber))], every);
       const { doubtful, told } = blaming(node, () => compare(all, logs));
       const found: Log[] = [];
       for (let i = 0; i < doubtful.length; i += DOUBTS_AT_ONCE) {
         found.push(...(await Promise.all(doubtful.slice(i, i + DOUBTS_AT_ONCE).map(header => askAgain(header, node)))).flat());
       }
-      for (const header of [...told, all[0]!, all.at(-1)!]) keep(header);
+      for (const header of every ? [...told, all[0]!, all.at(-1)!] : told) keep(header);
       return found.length === 0 ? logs : checkLogs([...logs, ...found], filter, from, to);
     },
   };

@@ -99,14 +99,18 @@ export function nodeSource({ rpc, filter, finality, verify, pollInterval, signal
     return headers;
   };
 
+  let highest = 0;
   const ours = (logs: Log[]) => (filter.wants ? logs.filter(filter.wants) : logs);
-  const reader = logReader(verify, { rpc, filter, log, headers: knownHeadersAt });
+  const reader = logReader(verify, { rpc, filter, log, headers: knownHeadersAt, head: () => highest });
 
   return {
     async head() {
       for (;;) {
         const header = await block("eth_getBlockByNumber", "latest", () => true);
-        if (header) return header;
+        if (header) {
+          highest = header.number;
+          return header;
+        }
         await sleep(pollInterval, signal);
         signal.throwIfAborted();
       }

@@ -77,6 +77,26 @@ describe("node source", () => {
     assert.equal((await source.logsOf(header)).length, 1);
   });
 
+  it("holds a range against the blooms of all its blocks, but far below the head only of those with logs", async () => {
+    const hash = (number: number) => `0x${number.toString(16).padStart(64, "0")}`;
+    const bloom = bloomOf([{ address: ADDRESS, topics: [TOPIC] }]);
+    const asked: number[] = [];
+    const { source } = open({
+      eth_getBlockByNumber(at: string) {
+        const number = at === "latest" ? 2_000_000 : Number(at);
+        if (at !== "latest") asked.push(number);
+        const timestamp = "0x1";
+        return { number: `0x${number.toString(16)}`, hash: hash(number), parentHash: hash(number - 1), timestamp, logsBloom: bloom };
+      },
+      eth_getLogs: ({ fromBlock }: { fromBlock?: string }) => (fromBlock === "0x5" ? [{ ...rawLog, blockHash: hash(9) }] : []),
+    });
+    await source.head();
+    assert.equal((await source.logsIn(5, 15)).length, 1);
+    assert.deepEqual(asked, [9]);
+    await source.logsIn(1_500_000, 1_500_002);
+    assert.deepEqual(asked.slice(1), [1_500_000, 1_500_001, 1_500_002]);
+  });
+
   it("believes an empty answer that was given twice, for a bloom may err", async () => {
     const { source, rpc } = open({ eth_getLogs: [] });
     assert.deepEqual(await source.logsOf(header), []);
