@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { join, resolve } from "node:path";
 import { SluiceError } from "./errors.ts";
+import { parseRedisUrl } from "./redis-url.ts";
 
 /** When a block counts as final: the node's own tag, or a number of confirmations. */
 export type Finality = "finalized" | "safe" | number;
@@ -83,9 +84,12 @@ const VARIABLES: Record<string, Variable & { key: keyof Config }> = {
   },
   REDIS_URL: {
     key: "redisUrl",
-    expected: "redis://host:port or rediss://host:port",
+    expected: "redis://host:port, redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master (rediss for TLS)",
     fallback: undefined,
-    parse: urlOf("redis:", "rediss:"),
+    parse: given => {
+      parseRedisUrl(given);
+      return given;
+    },
   },
   DEPLOYMENT: { key: "deployment", expected: "the path of the file that scripts/deploy.ts wrote", fallback: "", parse: String },
   FINALITY: {

@@ -1,5 +1,7 @@
 /** A URL without what must stay secret: userinfo, query and any path segment that looks like a key. */
 export function redactUrl(url: string): string {
+  // A Redis may have several hosts, which no URL has.
+  if (/^rediss?\+/.test(url)) return url.replace(/\/\/[^@/]*@/, "//***@");
   try {
     const parsed = new URL(url);
     if (parsed.username || parsed.password) {
@@ -15,7 +17,8 @@ export function redactUrl(url: string): string {
 }
 
 /** A text whose URLs are without their secrets: libraries put the URL that they asked into their errors. */
-export const redactUrls = (text: string) => text.replaceAll(/\b(?:https?|wss?|postgres(?:ql)?|rediss?):\/\/[^\s"'`<>),;]+/gi, redactUrl);
+export const redactUrls = (text: string) =>
+  text.replaceAll(/\b(?:https?|wss?|postgres(?:ql)?|rediss?(?:\+\w+)?):\/\/[^\s"'`<>),;]+/gi, redactUrl);
 
 /** A text without what is secret in this URL: a provider may put the key that it refuses into its answer. */
 export function hideSecretsOf(url: string): (text: string) => string {

@@ -1,7 +1,6 @@
 import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { Redis } from "ioredis";
 import { bindingLoads } from "../../setup/postinstall.mjs";
 import { readDeployment } from "../chain/deployment.ts";
 import { checkDeployment, checkSameChain, readIdentity } from "../chain/identity.ts";
@@ -13,7 +12,7 @@ import { openPostgres } from "../embedded/postgres.ts";
 import { describe, SluiceError } from "../errors.ts";
 import { readOrigin } from "../journal/chains.ts";
 import { createLog } from "../log.ts";
-import { checkRedis } from "../queues/backend.ts";
+import { checkRedis, openRedisConnection } from "../queues/redis.ts";
 import { redactUrl } from "../redact.ts";
 import { MIGRATIONS } from "./process.ts";
 
@@ -64,7 +63,7 @@ const CHECKS: Record<string, Check> = {
   },
   Redis: async ({ config }) => {
     if (!config.redisUrl) return "not used: BullMQ runs on Postgres (set REDIS_URL to use Redis)";
-    const redis = new Redis(config.redisUrl, { lazyConnect: true, retryStrategy: () => null, connectTimeout: PATIENCE });
+    const redis = openRedisConnection(config.redisUrl, { lazyConnect: true, retryStrategy: () => null, connectTimeout: PATIENCE });
     redis.on("error", () => {});
     try {
       await redis.connect();

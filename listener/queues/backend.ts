@@ -1,10 +1,11 @@
 import { createPostgresBackend, type Job, Queue, type QueueOptions, runMigrations, Worker, type WorkerOptions } from "bullmq";
-import { Redis } from "ioredis";
+import { Cluster } from "ioredis";
 import pg from "pg";
 import { atMost, keepAlive } from "../db.ts";
-import { describe, SluiceError } from "../errors.ts";
+import { describe } from "../errors.ts";
 import { createOutage, createThrottle, type Log } from "../log.ts";
 import { redactUrl } from "../redact.ts";
+import { checkRedis, openRedisConnection } from "./redis.ts";
 
 /** What a job carries: the place of its row in `deliveries`. Everything else is read from there. */
 export type JobData = {
@@ -58,10 +59,7 @@ export async function openBackend(options: { redisUrl: string | undefined; datab
 
 async function openRedis(url: string, log: Log): Promise<QueueBackend> {
   const outage = createOutage(log, `Redis ${redactUrl(url)}`);
-  const connection = new Redis(url, {
-    maxRetriesPerRequest: null,
-    retryStrategy: tries => Math.min(100 * tries, 2_000) * (0.5 + Math.random() / 2),
-  });
+  const connection = openRedisConnection(url);
   connection.on("error", error => outage.begins(describe(error)));
   connection.on("ready", () => outage.ends());
   try {
@@ -70,22 +68,9 @@ async function openRedis(url: string, log: Log): Promise<QueueBackend> {
     connection.disconnect();
     throw error;
   }
-  return createBackend("redis", { connection }, log, async () => connection.disconnect());
-}
-
-/** BullMQ needs Redis 6.2 (it says 5, and warns), and a Redis that never evicts a key: an evicted job would be sent again late. */
-export async function checkRedis(redis: Redis): Promise<void> {
-  const info = await redis.info("server");
-  const version = /redis_version:(\d+)\.(\d+)/.exec(info);
-  if (version && Number(version[1]) * 100 + Number(version[2]) < 602) {
-    throw new SluiceError(`Redis is ${version[1]}.${version[2]}`, { hint: "use Redis 6.2 or later" });
-  }
-  const policy = /maxmemory_policy:(\S+)/.exec(await redis.info("memory"))?.[1];
-  if (policy && policy !== "noeviction") {
-    throw new SluiceError(`Redis evicts keys when it is full (maxmemory-policy ${policy})`, {
-      hint: "set it with `redis-cli config set maxmemory-policy noeviction`, and in redis.conf",
-    });
-  }
+  // All keys of a queue lie in one slot of a cluster, and queues in different ones.
+  const prefixOf = connection instanceof Cluster ? (name: string) => `{${name}}` : undefined;
+  return createBackend("redis", { connection, prefixOf }, log, async () => connection.disconnect());
 }
 
 async function openPostgres(url: string, log: Log): Promise<QueueBackend> {
@@ -114,7 +99,7 @@ async function openPostgres(url: string, log: Log): Promise<QueueBackend> {
 
 function createBackend(
   kind: QueueBackend["kind"],
-  shared: { connection: unknown },
+  { connection, prefixOf }: { connection: unknown; prefixOf?: ((name: string) => string) | undefined },
   log: Log,
   disconnect: () => Promise<void>,
 ): QueueBackend {
@@ -126,19 +111,18 @@ function createBackend(
     opened.push(it);
     return it;
   };
+  const shared = (name: string) => ({ connection, ...(prefixOf ? { prefix: prefixOf(name) } : {}) });
   return {
     kind,
-    openQueue: (chainId, queue) =>
-      keep(
-        new Queue<JobData>(
-          bullName(chainId, queue),
-          { ...shared, defaultJobOptions: JOB_DEFAULTS, streams: STREAM } as QueueOptions,
-          factory as never,
-        ),
-      ),
+    openQueue(chainId, queue) {
+      const name = bullName(chainId, queue);
+      const settings = { ...shared(name), defaultJobOptions: JOB_DEFAULTS, streams: STREAM } as QueueOptions;
+      return keep(new Queue<JobData>(name, settings, factory as never));
+    },
     openWorker(chainId, queue, run, options) {
+      const name = bullName(chainId, queue);
       const settings = {
-        ...shared,
+        ...shared(name),
         lockDuration: 6_000,
         stalledInterval: 2_000,
         maxStalledCount: 1_000_000,
@@ -146,7 +130,7 @@ function createBackend(
         ...JOB_DEFAULTS,
         ...options,
       } as WorkerOptions;
-      return keep(new Worker<JobData>(bullName(chainId, queue), (job, _token, signal) => run(job, signal), settings, factory as never));
+      return keep(new Worker<JobData>(name, (job, _token, signal) => run(job, signal), settings, factory as never));
     },
     async close() {
       // Where Redis is away BullMQ waits for it to say goodbye; nothing depends on that.

@@ -1,9 +1,10 @@
 /** The rooms of listener/, and which of them each may import. A room may always import itself. */
-const FOUNDATION = ["redact", "errors", "config", "log", "db"];
+const FOUNDATION = ["redact", "errors", "redis-url", "config", "log", "db"];
 const ALLOWED: Record<string, readonly string[]> = {
   redact: [],
   errors: ["redact"],
-  config: ["errors"],
+  "redis-url": [],
+  config: ["errors", "redis-url"],
   log: ["errors", "config"],
   db: ["errors", "config", "log"],
   chain: FOUNDATION,

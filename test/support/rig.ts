@@ -31,14 +31,14 @@ export type DeliveryRow = {
   last_error: string | null;
 };
 
-/** Journal, relay and workers around one application, on a database and a chain id of their own. */
-export async function openRig(kind: BackendKind, app: App) {
+/** Journal, relay and workers around one application, on a database and a chain id of their own, and the suite's Redis unless told. */
+export async function openRig(kind: BackendKind, app: App, redisUrl = sharedRedis) {
   const base = await openTestJournal(app);
   const { db, chainId, journal } = base;
   await journal.checkpoint();
   const closing: (() => Promise<unknown>)[] = [];
   const connect = async () => {
-    const backend = await openBackend({ redisUrl: kind === "redis" ? sharedRedis : undefined, databaseUrl: base.url, log: silent });
+    const backend = await openBackend({ redisUrl: kind === "redis" ? redisUrl : undefined, databaseUrl: base.url, log: silent });
     closing.push(() => backend.close());
     return backend;
   };
