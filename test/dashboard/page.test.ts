@@ -22,6 +22,20 @@ const HOSTILE = [
 /** A contract that emits its call data as a log: two topics, then data. */
 const ECHO = "0x604036036040600037602035600035604036036000a200";
 
+const NAMES = ["alice", "alan", "ada"];
+
+/** The machine may be busy with something else at a time, but not each time: one of three must be quick. */
+async function within2s(work: (attempt: number) => Promise<void>): Promise<void> {
+  const took: number[] = [];
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const began = performance.now();
+    await work(attempt);
+    took.push(Math.round(performance.now() - began));
+    if (took.at(-1)! < 2_000) return;
+  }
+  assert.fail(`it took ${took.join(", ")} ms`);
+}
+
 describe("the page in a browser", { skip: noBrowser || noAnvil }, () => {
   let world: World;
   let browser: Browser;
@@ -82,20 +96,14 @@ describe("the page in a browser", { skip: noBrowser || noAnvil }, () => {
     await mint(1);
     await world.settled();
     await on(async seen => {
-      const opened = performance.now();
-      await seen.page.reload({ waitUntil: "commit" });
-      await rows(seen).first().waitFor();
-      assert.ok(performance.now() - opened < 2_000, `the first event took ${performance.now() - opened} ms`);
-      // The machine may be busy with something else at a time, but not each time.
-      const took: number[] = [];
-      for (const name of ["alice", "alan", "ada"]) {
-        const sent = performance.now();
-        await send(took.length + 1, "register", [name]);
-        await row(seen, name).waitFor();
-        took.push(performance.now() - sent);
-        if (took.at(-1)! < 2_000) return;
-      }
-      assert.fail(`a new event took ${took} ms`);
+      await within2s(async () => {
+        await seen.page.reload({ waitUntil: "commit" });
+        await rows(seen).first().waitFor();
+      });
+      await within2s(async attempt => {
+        await send(attempt + 1, "register", [NAMES[attempt]!]);
+        await row(seen, NAMES[attempt]!).waitFor();
+      });
     });
   });
 
@@ -158,7 +166,8 @@ describe("the page in a browser", { skip: noBrowser || noAnvil }, () => {
     for (const [i, name] of HOSTILE.entries()) {
       const { topics, data } = token.encodeEventLog("Registered", [holder(50 + i), name, 0n, 0n]);
       const log = `${topics.join("").replaceAll("0x", "")}${data.slice(2)}`;
-      await world.chain.rpc("eth_sendTransaction", [{ from: accounts[0], to: contract, data: `0x${log}`, gas: "0x7a120" }]);
+      const sent = await world.chain.rpc("eth_sendTransaction", [{ from: accounts[0], to: contract, data: `0x${log}`, gas: "0x7a120" }]);
+      await eventually(() => world.chain.rpc("eth_getTransactionReceipt", [sent]));
     }
     await world.chain.rpc("anvil_setCode", [contract, code]);
     await world.settled();
@@ -174,6 +183,45 @@ describe("the page in a browser", { skip: noBrowser || noAnvil }, () => {
       assert.equal(await seen.page.locator("h1").textContent(), HOSTILE[0]);
     });
   });
+
+  it("has a dead letter retried, once it was given a key", () =>
+    on(
+      async seen => {
+        // As a worker leaves it that has tried often enough.
+        await send(6, "register", ["dora"]);
+        await world.settled();
+        await world.query(
+          `update sluice.deliveries set state = 'dead', attempts = 20, last_error = '<b>the disk is full</b>'
+           where queue = 'accounts' and position = (select max(position) from sluice.deliveries where queue = 'accounts')`,
+        );
+        await world.query("delete from sluice.accounts where name = 'dora'");
+        await seen.to("#/dead-letters");
+        await seen.page.getByText("<b>the disk is full</b>").waitFor();
+        await seen.page.getByRole("link", { name: "Dead letters 1" }).waitFor();
+        await seen.shot("dead-letter");
+        assert.deepEqual(await seen.violations(), []);
+        await seen.page.getByRole("button", { name: /^Retry number/ }).click();
+
+        const dialog = seen.page.getByRole("dialog");
+        await dialog.getByLabel("API key").fill("not the key");
+        await dialog.getByRole("button", { name: "Continue" }).click();
+        await dialog.getByText("not known").waitFor();
+        assert.deepEqual(await seen.violations(), []);
+        await dialog.getByLabel("API key").fill(KEY);
+        await dialog.getByRole("button", { name: "Continue" }).click();
+        await dialog.waitFor({ state: "hidden" });
+
+        await seen.page.getByRole("button", { name: /^Retry number/ }).click();
+        await seen.page.getByText("1 dead letter sent again").waitFor();
+        await seen.page.getByText("Nothing was given up").waitFor();
+        await seen.page.locator(".badge").waitFor({ state: "detached" });
+        await seen.to("#/accounts");
+        await seen.page.getByText("dora").waitFor();
+      },
+      {},
+      // The browser tells the console of every answer that is no success, and these two were asked for.
+      /401/,
+    ));
 
   it("tells an event's way from the transaction to what it changed", () =>
     on(async seen => {

@@ -38,7 +38,7 @@ export function Demo({ paused }: { paused: boolean | undefined }) {
       <div class="demo">
         <select
           aria-label="Account that receives"
-          value={to}
+          value={chosen ?? ""}
           onChange={event => {
             to.value = event.currentTarget.value;
           }}
