@@ -175,7 +175,7 @@ async function hasPending(db: Db, chainId: number, queue: string): Promise<boole
 }
 
 /** The calls that wait for Redis as long as it is away: they end with the signal. */
-function abortable(jobs: DeliveryQueue, signal: AbortSignal): Jobs {
+export function abortable(jobs: DeliveryQueue, signal: AbortSignal): Jobs {
   const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
   aborted.catch(() => {});
   return {

@@ -3,6 +3,7 @@ import { createNaps, type Db, isDbOutage } from "../db.ts";
 import { describe } from "../errors.ts";
 import { createOutage, type Log } from "../log.ts";
 import type { QueueBackend } from "../queues/backend.ts";
+import { abortable, type Jobs } from "../queues/relay.ts";
 import { planEndpoint } from "./plan.ts";
 import { sweep } from "./sweep.ts";
 
@@ -29,7 +30,9 @@ export type Dispatcher = {
 };
 
 /** With nothing under way; while something is (ms). */
-const NAP = { idle: 250, busy: 25 };
+const NAP = { idle: 250, busy: 40 };
+/** Endpoints that are planned at a time: each takes a connection of the listener. */
+const AT_ONCE = 4;
 const SWEEP_EVERY = 60_000;
 const SAFE_FOR = 2_000;
 
@@ -44,30 +47,20 @@ export function startDispatcher(options: DispatchOptions): Dispatcher {
 
 async function dispatch(options: DispatchOptions, nap: (ms: number) => Promise<void>): Promise<void> {
   const { db, backend, chainId, log, signal, askAgainAfter = 2_000 } = options;
-  const queue = backend.openQueue(chainId, WEBHOOKS);
+  const queue = abortable(backend.openQueue(chainId, WEBHOOKS), signal);
   const outage = createOutage(log, "the dispatch of webhooks");
-  const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
-  aborted.catch(() => {});
-  const safeNow = remember(options.safe, SAFE_FOR);
+  const plan = createPlanner(options);
   let sweptAt = 0;
   while (!signal.aborted) {
     try {
-      const planned = await plan(options, safeNow);
-      const turns = await ask(db, chainId, askAgainAfter);
-      if (turns.length > 0) {
-        const jobs = turns.map(({ endpoint, turn }) => ({
-          name: "turn",
-          data: { chainId, queue: WEBHOOKS, position: turn, endpoint },
-          opts: { jobId: `${chainId}-${endpoint}-${turn}`, attempts: 1 },
-        }));
-        await Promise.race([queue.addBulk(jobs), aborted]);
-      }
+      const more = await plan();
+      const asked = await ask(db, queue, chainId, askAgainAfter);
       if (Date.now() - sweptAt >= SWEEP_EVERY) {
         sweptAt = Date.now();
         await sweep(db, chainId);
       }
       outage.ends();
-      if (!planned) await nap(turns.length > 0 ? NAP.busy : (await isBusy(db, chainId)) ? NAP.busy : NAP.idle);
+      if (!more) await nap(asked > 0 || (await isBusy(db, chainId)) ? NAP.busy : NAP.idle);
     } catch (error) {
       if (signal.aborted) return;
       outage.begins(describe(error));
@@ -76,50 +69,85 @@ async function dispatch(options: DispatchOptions, nap: (ms: number) => Promise<v
   }
 }
 
-/** Plans every endpoint that is behind; true where one has more. One that fails does not hold the others. */
-async function plan({ db, app, chainId, log }: DispatchOptions, safeNow: () => Promise<number | undefined>): Promise<boolean> {
-  const { rows } = await db.query<{ id: string; finality: string }>(
-    `select w.id, w.finality from webhooks w join webhook_cursors c on c.chain_id = w.chain_id and c.endpoint = w.id
-       join checkpoint k on k.chain_id = w.chain_id
-     where w.chain_id = $1 and w.state = 'active' and (c.position < k.events or c.reorgs < k.reorgs)`,
-    [chainId],
-  );
-  let more = false;
-  for (const { id, finality } of rows) {
-    try {
+/**
+ * Plans the endpoints that are behind, each anew only when something has changed since it was found to have nothing more. One that
+ * fails does not hold the others.
+ */
+function createPlanner({ db, app, chainId, safe, log }: DispatchOptions): () => Promise<boolean> {
+  const settled = new Map<string, string>();
+  const safeNow = remember(safe, SAFE_FOR);
+
+  return async () => {
+    const { rows } = await db.query<{ id: string; finality: string; view: string }>(
+      `select w.id, w.finality, concat_ws(' ', k.events, k.reorgs, k.tip_number, k.finalized_number, w.updated_at) as view
+       from webhooks w join webhook_cursors c on c.chain_id = w.chain_id and c.endpoint = w.id join checkpoint k on k.chain_id = w.chain_id
+       where w.chain_id = $1 and w.state = 'active' and (c.position < k.events or c.reorgs < k.reorgs)`,
+      [chainId],
+    );
+    const behind = new Set(rows.map(({ id }) => id));
+    for (const id of settled.keys()) if (!behind.has(id)) settled.delete(id);
+    let more = false;
+    const planOne = async ({ id, finality, view }: (typeof rows)[number]) => {
       const safe = finality === "safe" ? await safeNow() : undefined;
-      more = (await planEndpoint({ db, app, chainId, safe }, id)) || more;
-    } catch (error) {
-      // Somebody changed the row at the same moment: the next look sees it.
-      if ((error as { code?: string }).code === "40001") more = true;
-      else if (isDbOutage(error)) throw error;
-      else log.error({ endpoint: id, reason: describe(error) }, "a webhook endpoint's messages cannot be planned");
-    }
-  }
-  return more;
+      const seen = `${view} ${safe}`;
+      if (settled.get(id) === seen) return;
+      try {
+        const found = await planEndpoint({ db, app, chainId, safe }, id);
+        if (found === "done") settled.set(id, seen);
+        more ||= found === "more";
+      } catch (error) {
+        // Somebody changed the row at the same moment: the next look sees it.
+        if ((error as { code?: string }).code === "40001") more = true;
+        else if (isDbOutage(error)) throw error;
+        else log.error({ endpoint: id, reason: describe(error) }, "a webhook endpoint's messages cannot be planned");
+      }
+    };
+    for (let first = 0; first < rows.length; first += AT_ONCE) await Promise.all(rows.slice(first, first + AT_ONCE).map(planOne));
+    return more;
+  };
 }
 
-const IS_DUE = `
-  from webhooks w where w.chain_id = t.chain_id and w.id = t.endpoint and w.state = 'active' and (t.probe_at is null or t.probe_at <= now())
-    and exists (
-      select from webhook_messages m where m.chain_id = t.chain_id and m.endpoint = t.endpoint and m.state = 'pending'
-        and (t.probe_at is not null or m.next_at <= now()))`;
+const jobId = (chainId: number, endpoint: string, turn: number) => `${chainId}-${endpoint}-${turn}`;
 
-/** The endpoints that have something due and nobody who sees to it. */
-async function ask(db: Db, chainId: number, askAgainAfter: number): Promise<{ endpoint: string; turn: number }[]> {
-  const { rows } = await db.query<{ endpoint: string; turn: number }>(
-    `update webhook_turns t set turn = turn + 1, asked_at = clock_timestamp()
-     where t.chain_id = $1 and t.until < clock_timestamp()
-       and (t.asked_at is null or t.asked_at < clock_timestamp() - $2 * interval '1 ms') and exists (select ${IS_DUE})
-     returning endpoint, turn`,
+/**
+ * Asks for a worker where an endpoint has something due and nobody who sees to it. Where one was asked and none has come, its
+ * job is looked for first: as long as no worker runs, the jobs must not pile up. Gives how many were asked for.
+ */
+async function ask(db: Db, queue: Jobs, chainId: number, askAgainAfter: number): Promise<number> {
+  const { rows } = await db.query<{ endpoint: string; turn: number; unheard: boolean }>(
+    `select t.endpoint, t.turn, t.asked_at is not null and t.holder is null as unheard
+     from webhook_turns t join webhooks w on w.chain_id = t.chain_id and w.id = t.endpoint
+     where t.chain_id = $1 and w.state = 'active' and t.until < clock_timestamp() and (t.probe_at is null or t.probe_at <= now())
+       and (t.asked_at is null or t.asked_at < clock_timestamp() - $2 * interval '1 ms')
+       and exists (
+         select from webhook_messages m where m.chain_id = t.chain_id and m.endpoint = t.endpoint and m.state = 'pending'
+           and (t.probe_at is not null or m.next_at <= now()))`,
     [chainId, askAgainAfter],
   );
-  return rows;
+  if (rows.length === 0) return 0;
+  const waiting = await Promise.all(rows.map(({ endpoint, turn, unheard }) => unheard && queue.getJob(jobId(chainId, endpoint, turn))));
+  const lost = rows.filter((_, i) => !waiting[i]);
+  const { rows: turns } = await db.query<{ endpoint: string; turn: number }>(
+    `update webhook_turns set asked_at = clock_timestamp(), turn = turn + case when endpoint = any($3) then 1 else 0 end
+     where chain_id = $1 and endpoint = any($2) returning endpoint, turn`,
+    [chainId, rows.map(({ endpoint }) => endpoint), lost.map(({ endpoint }) => endpoint)],
+  );
+  const asked = turns.filter(({ endpoint }) => lost.some(one => one.endpoint === endpoint));
+  if (asked.length === 0) return 0;
+  await queue.addBulk(
+    asked.map(({ endpoint, turn }) => ({
+      name: "turn",
+      data: { chainId, queue: WEBHOOKS, position: turn, endpoint },
+      opts: { jobId: jobId(chainId, endpoint, turn), attempts: 1 },
+    })),
+  );
+  return asked.length;
 }
 
+/** Whether a turn is under way, or was asked for a moment ago: what it leaves is to be found soon. */
 async function isBusy(db: Db, chainId: number): Promise<boolean> {
   const { rowCount } = await db.query(
-    "select from webhook_turns where chain_id = $1 and (asked_at is not null or until > clock_timestamp()) limit 1",
+    `select from webhook_turns where chain_id = $1 and (asked_at > clock_timestamp() - interval '1 second' or until > clock_timestamp()) limit 1`,
     [chainId],
   );
   return rowCount === 1;

@@ -36,9 +36,9 @@ type Edge = { events: number; reorgs: number; tip: number; finalized: number };
  * events that follow, in the order of the journal, up to the first live one that is not final enough for this endpoint.
  * What was orphaned before it was told is not told at all.
  *
- * @returns whether there may be more to plan at once
+ * @returns `more` where another call would find something now, `waits` where one would later though nothing has changed
  */
-export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: string): Promise<boolean> {
+export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: string): Promise<"more" | "waits" | "done"> {
   return transaction(
     db,
     async tx => {
@@ -55,10 +55,11 @@ export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: 
         [chainId],
       );
       const [cursor, row, edge] = [cursors[0], endpoints[0], edges[0]];
-      if (!cursor || !row || !edge) return false;
+      if (!cursor || !row || !edge) return "waits";
       const endpoint = toEndpoint(row);
       const moved = { position: cursor.position, reorgs: edge.reorgs };
       const drafts: Draft[] = [];
+      let waits = false;
       if (edge.reorgs > cursor.reorgs) {
         const taken = await readTaken(tx, chainId, id, { after: cursor.reorgs, upTo: edge.reorgs });
         drafts.push(...group(app, endpoint, taken, "reverted"));
@@ -72,12 +73,13 @@ export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: 
         const full = group(app, endpoint, wanted, "event");
         const last = full.at(-1);
         // A request that is not full yet waits for more, unless its oldest event has waited long enough.
-        const waits = last && last.rows.length < endpoint.batch && Date.now() - last.rows[0]!.seen_at.getTime() < endpoint.wait;
+        const first = last?.rows[0];
+        waits = first !== undefined && last!.rows.length < endpoint.batch && Date.now() - first.seen_at.getTime() < endpoint.wait;
         if (waits) full.pop();
         drafts.push(...full);
-        moved.position = waits ? last.rows[0]!.position - 1 : until;
+        moved.position = waits ? first!.position - 1 : until;
       }
-      if (moved.position === cursor.position && moved.reorgs === cursor.reorgs) return false;
+      if (moved.position === cursor.position && moved.reorgs === cursor.reorgs) return waits ? "waits" : "done";
       await insertMessages(tx, chainId, id, drafts);
       await tx.query("update webhook_cursors set position = $3, reorgs = $4 where chain_id = $1 and endpoint = $2", [
         chainId,
@@ -85,7 +87,8 @@ export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: 
         moved.position,
         moved.reorgs,
       ]);
-      return until - cursor.position === PAGE && moved.position === until;
+      if (waits) return "waits";
+      return until - cursor.position === PAGE ? "more" : "done";
     },
     "repeatable read",
   );

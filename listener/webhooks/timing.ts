@@ -17,8 +17,9 @@ export type Timing = {
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
+/** The first waits are short, so that a receiver which is down is known to be before its messages are put off for long. */
 export const TIMING: Timing = {
-  retries: [5_000, 30_000, 2 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 6 * HOUR],
+  retries: [1_000, 2_000, 5_000, 15_000, MINUTE, 5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 6 * HOUR],
   giveUpAfter: 48 * HOUR,
   tripAfter: 5,
   probes: [1_000, 2_000, 5_000, 10_000, 30_000, MINUTE],

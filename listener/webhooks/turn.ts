@@ -25,6 +25,8 @@ export type Breaker = { failures: number; probes: number; probeAt: Date | null }
 
 /** How often results are written down while a turn goes on (ms). */
 const WRITE_EVERY = 20;
+/** After this time nothing more is begun before the endpoint was looked at again: it may have been paused or changed (ms). */
+const LONGEST_ROUND = 500;
 
 /**
  * Delivers what one endpoint is to be told, for as long as something is due and the turn lasts. One worker of all processes
@@ -93,7 +95,8 @@ async function round(options: TurnOptions, endpoint: Endpoint, breaker: Breaker,
   const bodies = await readBodies(db, app, chainId, endpoint, messages);
   const sender = options.senderOf(endpoint);
   const finished: { message: Pending; attempt: Attempt }[] = [];
-  const state = { gone: false };
+  const state = { gone: false, failed: false };
+  const end = Date.now() + LONGEST_ROUND;
 
   const deliver = async (message: Pending): Promise<boolean> => {
     const attempt = await sender.send({ id: message.id, body: bodies.get(message.sequence)! }, signal);
@@ -106,7 +109,7 @@ async function round(options: TurnOptions, endpoint: Endpoint, breaker: Breaker,
     if (attempt.status === 410) state.gone = true;
     return delivered;
   };
-  const stop = () => signal.aborted || state.gone || (!probing && breaker.failures >= timing.tripAfter);
+  const stop = () => signal.aborted || state.gone || state.failed || Date.now() > end || (!probing && breaker.failures >= timing.tripAfter);
 
   const running = deliverAll(messages, { concurrency: endpoint.concurrency, deliver, stop });
   const write = async () => {
@@ -114,7 +117,7 @@ async function round(options: TurnOptions, endpoint: Endpoint, breaker: Breaker,
     if (results.length === 0) return;
     const recovered = probing && results.some(({ attempt }) => isDelivered(attempt));
     if (recovered) Object.assign(breaker, { failures: 0, probes: 0, probeAt: null });
-    else if (breaker.failures >= timing.tripAfter || probing) {
+    else if (probing || (breaker.failures >= timing.tripAfter && breaker.probeAt === null)) {
       breaker.probes += 1;
       breaker.probeAt = new Date(Date.now() + waitAfter(timing.probes, breaker.probes));
     }
@@ -127,7 +130,13 @@ async function round(options: TurnOptions, endpoint: Endpoint, breaker: Breaker,
       await sleep(WRITE_EVERY);
       await write();
     }
-  })();
+  })().catch(error => {
+    // What was delivered and could not be written down is delivered again, under the same ids.
+    state.failed = true;
+    throw error;
+  });
+  // It is awaited below, and may fail before that.
+  writing.catch(() => {});
   await running.finally(() => {
     done = true;
   });

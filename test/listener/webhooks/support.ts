@@ -8,16 +8,7 @@ import { readEndpoints, readMessages } from "../../../listener/webhooks/read.ts"
 import type { Timing } from "../../../listener/webhooks/timing.ts";
 import { eventually } from "../../support/eventually.ts";
 import { CHAIN, createWorld, openTestDb, silent } from "../api/support.ts";
-
-/** Two days in a second or so. */
-export const FAST: Timing = {
-  retries: [20, 40, 80],
-  giveUpAfter: 60_000,
-  tripAfter: 1_000,
-  probes: [20, 50, 100],
-  lease: 1_500,
-  turn: 2_000,
-};
+import { FAST } from "./timing.ts";
 
 /** A journal that a test writes, a dispatcher and workers that deliver what is in it. */
 export async function openWebhooks({ timing = FAST, redisUrl }: { timing?: Timing; redisUrl?: string | undefined } = {}) {
