@@ -20,5 +20,6 @@ export const rows: readonly Row[] = [
   { name: "lying-receipts", ci: 100, release: 2_000, load: async () => (await import("../simulation/lying.ts")).inReceipts },
   { name: "lying-bloom", ci: 100, release: 2_000, load: async () => (await import("../simulation/lying.ts")).inBloom },
   { name: "back-and-forth", ci: 50, release: 500, load: async () => (await import("../simulation/back-and-forth.ts")).run },
+  { name: "bad-inputs", ci: 500, release: 10_000, load: async () => (await import("../simulation/bad-inputs.ts")).run },
   { name: "simulation", ci: 200, release: 5_000, load: async () => (await import("../simulation/seeds.ts")).run },
 ];
