@@ -94,8 +94,11 @@ function Lines({ lines }: { lines: readonly Line[] }) {
             ) : (
               <tr key={line.key} class="reorg">
                 <td class="number">{line.ancestor}</td>
-                <td colSpan={4}>
-                  Reorg: back to block {line.ancestor}, {plural(line.removed, "event")} taken back, <Ago at={line.at} /> ago
+                <td colSpan={3}>
+                  Reorg: back to block {line.ancestor}, {plural(line.removed, "event")} taken back
+                </td>
+                <td class="number">
+                  <Ago at={line.at} />
                 </td>
               </tr>
             ),
