@@ -1,7 +1,7 @@
 import { startHardhat } from "../support/anvil.ts";
 import { eventually } from "../support/eventually.ts";
 import type { FaultRun } from "./row.ts";
-import { onSite, type Site } from "./site.ts";
+import { onSite, PATIENCE, type Site } from "./site.ts";
 
 const DEEPEST = 64;
 /** Reorgs between two comparisons with the chain. */
@@ -19,7 +19,10 @@ export const onAnvil: FaultRun = options =>
       const { reorgs } = await world.counts();
       // The new blocks are empty: with transactions of their own, anvil 1.7 came to a state without the contract.
       await site.calmly(() => world.chain.rpc("anvil_reorg", [depth, []]));
-      await eventually(async () => (await world.counts()).reorgs > reorgs, { what: `a reorg of depth ${depth} is seen` });
+      await eventually(async () => (await world.counts()).reorgs > reorgs, {
+        timeout: PATIENCE,
+        what: `a reorg of depth ${depth} is seen`,
+      });
       await site.settle({ compare: i % AT_ONCE === AT_ONCE - 1 });
       if (depth === DEEPEST) options.log(`${i + 1} reorgs`);
     }
@@ -42,7 +45,7 @@ export const onHardhat: FaultRun = options =>
         await site.more(1 + random.below(20));
         const { reorgs } = await world.counts();
         await site.calmly(() => world.chain.rpc("evm_revert", [snapshot]));
-        await eventually(async () => (await world.counts()).reorgs > reorgs, { what: "the reverted snapshot is seen" });
+        await eventually(async () => (await world.counts()).reorgs > reorgs, { timeout: PATIENCE, what: "the reverted snapshot is seen" });
         await site.settle({ compare: i % AT_ONCE === AT_ONCE - 1 });
       }
     },
