@@ -1,6 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
+import { isatty } from "node:tty";
 import pino from "pino";
+import pretty from "pino-pretty";
 
 export type Log = pino.Logger;
 
@@ -18,13 +20,17 @@ const SECRETS = [
 ];
 
 /**
- * A JSON logger that writes to `file`, or to standard error where none is given: standard output belongs to data.
+ * A logger that writes JSON to `file`, or to standard error where none is given: standard output belongs to data. Where
+ * standard error is a person's terminal, it writes for a person.
  *
  * @param level one of pino's levels: fatal, error, warn, info, debug, trace, silent
  */
 export function createLog(level: string, file?: string): Log {
   if (file) mkdirSync(dirname(file), { recursive: true });
-  const destination = pino.destination({ dest: file ?? 2, sync: true, append: true });
+  const isRead = !file && isatty(2);
+  const destination = isRead
+    ? pretty({ destination: 2, sync: true, translateTime: "SYS:HH:MM:ss", ignore: "pid,command" })
+    : pino.destination({ dest: file ?? 2, sync: true, append: true });
   return pino({ level, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime, redact: SECRETS }, destination);
 }
 

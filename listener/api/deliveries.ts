@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Sql } from "../db.ts";
-import { MAX_SPREAD } from "../journal/deliveries.ts";
+import { coversEvent } from "../journal/deliveries.ts";
 import { listOf, pageOf } from "./page.ts";
 import { read } from "./read.ts";
 import { time, typeNames } from "./schemas.ts";
@@ -51,7 +51,7 @@ export async function deliveriesOf(sql: Sql, chainId: number, positions: readonl
   const { rows } = await sql.query<Delivery & { event: number }>(
     `select e.position as event, ${COLUMNS} from queues q cross join unnest($2::bigint[]) as e (position)
      join deliveries d on d.chain_id = q.chain_id and d.queue = q.queue
-       and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events)
+       and ${coversEvent("e.position")}
      where q.chain_id = $1 order by d.created_at, d.queue, d.position`,
     [chainId, positions],
   );

@@ -79,7 +79,7 @@ export function openTerminal(out: NodeJS.WriteStream): Terminal {
     },
     settled({ queue, events, state }) {
       if (state === "dead") dead += 1;
-      done.set(queue, (done.get(queue) ?? 0) + (events > 0 ? 1 : 0));
+      else done.set(queue, (done.get(queue) ?? 0) + (events > 0 ? 1 : 0));
     },
     close() {
       clearInterval(summary);

@@ -1,7 +1,7 @@
 import type { CompiledRoute } from "../app.ts";
 import type { Sql } from "../db.ts";
 import type { Findings } from "./audit-findings.ts";
-import { MAX_SPREAD } from "./deliveries.ts";
+import { MAX_SPREAD, reachesInto } from "./deliveries.ts";
 
 type Coverage = {
   position: number;
@@ -50,7 +50,7 @@ export async function checkCoverage(
   const { rows } = await sql.query<{ total: number; settled: number; odd: Coverage[] }>(
     `with covered as (
        select e.position, d.operation, d.state from deliveries d cross join unnest(d.events) as e (position)
-       where d.chain_id = $1 and d.queue = $2 and d.last_event between $6 and $7::bigint + ${MAX_SPREAD} and d.first_event <= $7
+       where d.chain_id = $1 and d.queue = $2 and ${reachesInto("$6", "$7")}
          and e.position between $6 and $7
      ), wanted as (
        select position, live, error is not null as undecodable, $4 or block_number <= $5 as due,

@@ -1,8 +1,9 @@
 import type { App, CompiledRoute, Projection } from "../app.ts";
-import { type Db, SCHEMA, type Tx } from "../db.ts";
+import { SCHEMA, type Tx } from "../db.ts";
+import { appliedAmong } from "./applied.ts";
 import type { Findings } from "./audit-findings.ts";
 import { MAX_FAILURES } from "./audit-findings.ts";
-import { MAX_SPREAD, type Operation } from "./deliveries.ts";
+import type { Operation } from "./deliveries.ts";
 import { type EventRow, readEvents, toJournalEvent } from "./events.ts";
 
 /**
@@ -207,22 +208,6 @@ async function touchReverted(tx: Tx, chainId: number, projection: Projection, po
   }
 }
 
-/** Those events that a done delivery of this queue applied. A dead letter applied nothing, so nothing of it is reverted. */
-export async function appliedAmong(sql: Tx | Db, chainId: number, queue: string, positions: readonly number[]): Promise<number[]> {
-  if (positions.length === 0) return [];
-  // A scalar subquery is answered event by event out of the index, whatever the planner knows of a table just filled.
-  const { rows } = await sql.query<{ position: number }>(
-    `select e.position from unnest($3::bigint[]) as e (position)
-     where (
-       select true from deliveries d
-       where d.chain_id = $1 and d.queue = $2 and d.operation = 'apply' and d.state = 'done'
-         and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events)
-       order by d.last_event limit 1)`,
-    [chainId, queue, positions],
-  );
-  return rows.map(({ position }) => position);
-}
-
 /** I9, I10: the rows that were touched since they were last found right, in the shadow and in the real tables. */
 export async function compareShadow(tx: Tx, chainId: number, { projection }: Shadowed, findings: Findings): Promise<void> {
   const invariant = projection.name === "statistics" ? "I9" : "I10";
@@ -254,7 +239,11 @@ export async function compareShadow(tx: Tx, chainId: number, { projection }: Sha
 /** What was compared and found right need not be compared again. */
 export async function settleShadow(tx: Tx, chainId: number, { projection }: Shadowed): Promise<void> {
   for (const table of projection.tables) {
-    if (isPerEvent(await keyOf(tx, table))) await tx.query(`delete from ${AUDIT_SCHEMA}.${table} where chain_id = $1`, [chainId]);
+    if (!isPerEvent(await keyOf(tx, table))) continue;
+    const shadow = `${AUDIT_SCHEMA}.${table}`;
+    const { rowCount } = await tx.query(`select from ${shadow} where chain_id <> $1 limit 1`, [chainId]);
+    // What is deleted is walked past until it is vacuumed, and after the first run that is the whole history.
+    await (rowCount === 0 ? tx.query(`truncate ${shadow}`) : tx.query(`delete from ${shadow} where chain_id = $1`, [chainId]));
   }
   await tx.query("delete from audit_touched where chain_id = $1 and relation = any($2)", [chainId, projection.tables]);
 }

@@ -19,6 +19,14 @@ export type Placed = Draft & { position: number };
 /** How far apart the events of one delivery may lie: it bounds the search for an event's deliveries. */
 export const MAX_SPREAD = 10_000;
 
+/** SQL: the delivery `d` covers the event at this position. Found through the index on `last_event`. */
+export const coversEvent = (position: string) =>
+  `d.last_event between ${position} and ${position} + ${MAX_SPREAD} and d.first_event <= ${position} and ${position} = any(d.events)`;
+
+/** SQL: the delivery `d` may cover an event from `low` to `high`, among others. */
+export const reachesInto = (low: string, high: string) =>
+  `d.last_event between ${low} and ${high}::bigint + ${MAX_SPREAD} and d.first_event <= ${high}`;
+
 const MAX_KEY = 200;
 
 /**

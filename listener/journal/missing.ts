@@ -1,6 +1,6 @@
 import type { App, CompiledRoute } from "../app.ts";
 import type { Tx } from "../db.ts";
-import { type Draft, MAX_SPREAD, planDeliveries, toRouted } from "./deliveries.ts";
+import { type Draft, planDeliveries, reachesInto, toRouted } from "./deliveries.ts";
 import { EVENT_COLUMNS, type EventRow } from "./events.ts";
 
 export type MissingOptions = {
@@ -37,7 +37,7 @@ export async function planMissing(
      ), covered as materialized (
        select unnest(d.events) as event from deliveries d, range r
        where d.chain_id = $1 and d.queue = $5 and d.operation in ('apply', 'run')
-         and d.last_event between r.low and r.high + ${MAX_SPREAD} and d.first_event <= r.high
+         and ${reachesInto("r.low", "r.high")}
      )
      select *, position in (select event from covered) as covered from found order by position`,
     [chainId, after, names, route.follows === "head", route.queue, READ_AT_ONCE],

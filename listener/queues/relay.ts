@@ -136,8 +136,14 @@ const MARK_SENT = `
   where d.chain_id = $1 and d.queue = $2 and d.position = any(array(select position from next)) and d.state = 'pending'
   returning d.position, d.sends, d.operation`;
 
+/** Places in the window. What a retry of dead letters puts before the deliveries that are in flight has to wait for one too. */
+const CAPACITY = `
+  capacity as materialized (
+    select greatest(0, $3 - count(*)) as free from deliveries where chain_id = $1 and queue = $2 and state = 'sent'
+  )`;
+
 const CLAIM = `
-  with turn as materialized (
+  with ${CAPACITY}, turn as materialized (
     select ${OURS} as ours
   ), open as materialized (
     select position, operation, state from deliveries
@@ -149,14 +155,20 @@ const CLAIM = `
     where o.operation <> f.operation and o.operation <> 'run' and f.operation <> 'run'
   ), next as materialized (
     select o.position from open o, barrier b where o.state = 'pending' and (b.position is null or o.position < b.position)
+    order by o.position limit (select free from capacity)
   ) ${MARK_SENT}`;
 
+/** What waits behind a key that is in flight or parked, however much it is, is passed over without a look-up for each row. The
+ * scalar subquery is answered out of the index, whatever the planner knows of the table. */
 const CLAIM_BY_KEY = `
-  with capacity as (
-    select greatest(0, $3 - count(*)) as free from deliveries where chain_id = $1 and queue = $2 and state = 'sent'
+  with ${CAPACITY}, held as materialized (
+    select key from deliveries where chain_id = $1 and queue = $2 and state = 'sent' and key is not null
+    union
+    select key from deliveries where chain_id = $1 and queue = $2 and state = 'dead' and key is not null
   ), next as materialized (
     select d.position from deliveries d
-    where d.chain_id = $1 and d.queue = $2 and d.state = 'pending' and (
+    where d.chain_id = $1 and d.queue = $2 and d.state = 'pending'
+      and (d.operation = 'revert' or d.key is null or d.key not in (select key from held)) and (
       select true from deliveries e
       where e.chain_id = $1 and e.queue = $2 and e.key = d.key and e.position < d.position and e.state <> 'done'
         and (d.operation <> 'revert' or (e.state <> 'dead' and not (e.operation = 'apply' and exists (

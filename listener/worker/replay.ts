@@ -1,7 +1,7 @@
 import type { App, CompiledRoute } from "../app.ts";
 import { type Db, type Tx, transaction } from "../db.ts";
 import { SluiceError } from "../errors.ts";
-import { insertDeliveries, MAX_SPREAD, planDeliveries, toRouted } from "../journal/deliveries.ts";
+import { insertDeliveries, planDeliveries, reachesInto, toRouted } from "../journal/deliveries.ts";
 import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
 import { chosenEvents, type EventChoice } from "./event-choice.ts";
 
@@ -83,7 +83,7 @@ async function findCandidates(
        select u.event, bool_or(d.state in ('pending', 'sent')) as open, bool_or(d.state = 'dead') as dead,
          bool_or(d.state = 'done' and d.operation in ('apply', 'run')) as done
        from range r join deliveries d on d.chain_id = $1 and d.queue = $7
-         and d.last_event between r.low and r.high + ${MAX_SPREAD} and d.first_event <= r.high
+         and ${reachesInto("r.low", "r.high")}
        cross join unnest(d.events) as u (event) group by u.event
      )
      select f.*, coalesce(c.open, false) as open, coalesce(c.dead, false) as dead, coalesce(c.done, false) as done

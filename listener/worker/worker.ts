@@ -3,7 +3,8 @@ import type { App, CompiledRoute, JournalEvent } from "../app.ts";
 import { atMost, cleanText, type Db, isDbOutage, type Tx, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
 import { openActivity } from "../journal/activity.ts";
-import { insertDeliveries, MAX_SPREAD, type Operation } from "../journal/deliveries.ts";
+import { appliedAmong } from "../journal/applied.ts";
+import { insertDeliveries, type Operation } from "../journal/deliveries.ts";
 import { type EventRow, readEvents, toJournalEvent } from "../journal/events.ts";
 import { createOutage, type Log } from "../log.ts";
 import type { DeliveryJob, QueueBackend } from "../queues/backend.ts";
@@ -112,11 +113,11 @@ export function createDelivery(
         onSettled?.({ queue, operation: done.operation, events: done.events.length, state: "done", ...(latency ? { latency } : {}) });
     } catch (error) {
       if (isOutage(error)) throw error;
-      const state = await recordFailure(position, error);
-      if (state === "sent") throw error;
-      if (state === "dead") {
+      const failed = await recordFailure(position, error);
+      if (failed?.state === "sent") throw error;
+      if (failed?.state === "dead") {
         log.error({ queue, position, reason: describe(error) }, "a delivery became a dead letter");
-        onSettled?.({ queue, operation: "apply", events: 0, state: "dead" });
+        onSettled?.({ queue, operation: failed.operation, events: failed.events.length, state: "dead" });
       }
     }
   };
@@ -137,7 +138,7 @@ export function createDelivery(
     const rows = await readEvents(tx, chainId, row.events);
     const { projection } = route;
     if (row.operation === "revert") {
-      const applied = await appliedAmong(tx, rows);
+      const applied = await appliedOf(tx, rows);
       if (applied.length > 0) await projection!.revert(tx, toEvents(applied));
       return row;
     }
@@ -149,7 +150,7 @@ export function createDelivery(
       return { ...row, ...(live.length > 0 ? { seenAt: live.at(-1)!.seen_at } : {}) };
     }
     // A replay takes back and applies in this one transaction: nobody sees, and no crash leaves, what is in between.
-    const applied = await appliedAmong(tx, live);
+    const applied = await appliedOf(tx, live);
     await keepAmong(tx, position, row, applied);
     if (applied.length > 0) {
       await projection!.revert(tx, toEvents(applied.toReversed()));
@@ -168,20 +169,9 @@ export function createDelivery(
     ]);
   }
 
-  /** Those events that a done delivery of this queue applied. A dead letter applied nothing, so nothing of it is reverted. */
-  async function appliedAmong(tx: Tx, rows: readonly EventRow[]): Promise<EventRow[]> {
+  async function appliedOf(tx: Tx, rows: readonly EventRow[]): Promise<EventRow[]> {
     const positions = rows.map(row => row.position);
-    // A scalar subquery is answered event by event out of the index, whatever the planner knows of a table just filled.
-    const { rows: found } = await tx.query<{ position: number }>(
-      `select e.position from unnest($3::bigint[]) as e (position)
-       where (
-         select true from deliveries d
-         where d.chain_id = $1 and d.queue = $2 and d.operation = 'apply' and d.state = 'done'
-           and d.last_event between e.position and e.position + ${MAX_SPREAD} and d.first_event <= e.position and e.position = any(d.events)
-         order by d.last_event limit 1)`,
-      [chainId, queue, positions],
-    );
-    const applied = new Set(found.map(({ position }) => position));
+    const applied = new Set(await appliedAmong(tx, chainId, queue, positions));
     return rows.filter(row => applied.has(row.position));
   }
 
@@ -213,10 +203,10 @@ export function createDelivery(
   }
 
   /**
-   * Counts a failed attempt in the row and gives its new state. A batch that keeps failing is taken apart into deliveries
+   * Counts a failed attempt in the row and gives it with its new state. A batch that keeps failing is taken apart into deliveries
    * of one event each: the bad ones become dead letters by themselves, the others are applied.
    */
-  function recordFailure(position: number, error: unknown): Promise<"sent" | "dead" | "split" | undefined> {
+  function recordFailure(position: number, error: unknown): Promise<(Row & { state: "sent" | "dead" | "split" }) | undefined> {
     return transaction(db, async tx => {
       const { rows } = await tx.query<Row>(
         `update deliveries set attempts = attempts + 1, last_error = $4
@@ -235,11 +225,11 @@ export function createDelivery(
         await settle("done", []);
         const drafts = row.events.map(event => ({ queue, operation: row.operation, events: [event], key: null, error: null }));
         await insertDeliveries(tx, chainId, drafts);
-        return "split";
+        return { ...row, state: "split" };
       }
-      if (row.attempts < route.attempts) return "sent";
+      if (row.attempts < route.attempts) return { ...row, state: "sent" };
       await settle("dead", row.events);
-      return "dead";
+      return { ...row, state: "dead" };
     });
   }
 }

@@ -36,7 +36,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a dead letter is reverted",
-    file: worker,
+    file: "listener/journal/applied.ts",
     replace: "d.operation = 'apply' and d.state = 'done'",
     by: "d.operation = 'apply' and d.state in ('done', 'dead')",
     caughtBy: mirror(worker, "does not revert a dead letter: nothing of it was applied"),
@@ -58,8 +58,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "no window",
     file: relay,
-    replace: "order by position limit $3\n  ), first",
-    by: "order by position limit $3 + 1000000\n  ), first",
+    replace: "db.query<Sent>(CLAIM, [chainId, route.queue, window])",
+    by: "db.query<Sent>(CLAIM, [chainId, route.queue, window + 1_000_000])",
     caughtBy: mirror(relay, "keeps no more than the window in flight, whatever waits behind it"),
   },
   {

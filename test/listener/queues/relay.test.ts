@@ -42,6 +42,40 @@ onBothBackends("relay", kind => {
     );
   });
 
+  it("keeps the window when dead letters are put back before what is in flight", async () => {
+    await open(meterApp(ledgerRoute(ledger())));
+    const { chain, names } = busy(40);
+    await rig.record(chain.extend(names));
+    await rig.db.query("update deliveries set state = 'dead' where chain_id = $1 and position <= 20", [rig.chainId]);
+    const relay = rig.startRelay({ window: 10, resendAfter: 600_000 });
+    await eventually(async () => (await sent()).length === 10);
+    await rig.db.query("update deliveries set state = 'pending' where chain_id = $1 and position <= 20", [rig.chainId]);
+    for (let position = 21; position <= 30; position++) {
+      await rig.db.query("update deliveries set state = 'done' where chain_id = $1 and position = $2", [rig.chainId, position]);
+      relay.wake(["ledger"]);
+      await eventually(async () => (await sent()).some(row => row.position === position - 20));
+      assert.equal((await sent()).length, 10);
+    }
+  });
+
+  it("passes over what waits behind a poisoned key, however much it is", async () => {
+    await open(meterApp(ledgerRoute(ledger(), byAccount as object)));
+    const chain = scriptedChain("a1 a2").logs("a1", [added(1, 1)]);
+    await rig.record(chain.extend("a1"));
+    await rig.db.query("update deliveries set state = 'dead' where chain_id = $1", [rig.chainId]);
+    await rig.db.query(
+      `insert into deliveries (chain_id, queue, position, operation, events, first_event, last_event, key)
+       select chain_id, queue, n, operation, '{}', 1, 1, key from deliveries, generate_series(2, 30001) n where chain_id = $1`,
+      [rig.chainId],
+    );
+    await rig.db.query("update queues set created = 30001 where chain_id = $1", [rig.chainId]);
+    await rig.record(chain.logs("a2", [added(2, 2), added(3, 3)]).extend("a2"));
+    rig.startRelay();
+    await rig.startWorkers();
+    await eventually(async () => Object.keys(await rig.sums()).length === 2);
+    assert.deepEqual(await rig.sums(), { 2: 2n, 3: 3n });
+  });
+
   it("never has more than the window in flight while workers drain a backlog", async () => {
     let most = 0;
     const app = meterApp(
