@@ -1,6 +1,6 @@
-import { encodeRlp, keccak256 } from "ethers";
+import { keccak256 } from "ethers";
 import { BadAnswerError, UnverifiableError } from "../errors.ts";
-import { bytes, quantity } from "./rlp.ts";
+import { bytes, encodeRlp, quantity } from "./rlp.ts";
 import type { Hex } from "./types.ts";
 
 /** A block as a node gives it, before anything of it is believed. */

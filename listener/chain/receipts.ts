@@ -1,7 +1,7 @@
-import { concat, encodeRlp, keccak256 } from "ethers";
+import { concat, keccak256 } from "ethers";
 import { BadAnswerError, UnverifiableError } from "../errors.ts";
 import type { RawBlock } from "./header-hash.ts";
-import { bytes, list, object, quantity } from "./rlp.ts";
+import { bytes, encodeRlp, list, object, quantity } from "./rlp.ts";
 import { encodeTransaction } from "./transactions.ts";
 import { listRoot } from "./trie.ts";
 import type { Hex, Log } from "./types.ts";

@@ -1,6 +1,6 @@
-import { concat, encodeRlp, type RlpStructuredDataish } from "ethers";
+import { concat } from "ethers";
 import { UnverifiableError } from "../errors.ts";
-import { bytes, list, object, quantity } from "./rlp.ts";
+import { bytes, encodeRlp, list, object, quantity, type RlpNode } from "./rlp.ts";
 import type { Hex } from "./types.ts";
 
 type Raw = Record<string, unknown>;
@@ -13,12 +13,12 @@ const signature = (raw: Raw) => [parity(raw), number(raw, "r"), number(raw, "s")
 const fees = (raw: Raw) => [number(raw, "maxPriorityFeePerGas"), number(raw, "maxFeePerGas")];
 const opening = (raw: Raw) => [number(raw, "chainId"), number(raw, "nonce")];
 
-const accessList = (raw: Raw): RlpStructuredDataish[] =>
+const accessList = (raw: Raw): RlpNode[] =>
   list(raw.accessList, "an access list").map(item => {
     const { address, storageKeys } = object(item, "an access");
     return [bytes(address, "an accessed address", 20), list(storageKeys, "storage keys").map(key => bytes(key, "a storage key", 32))];
   });
-const authorizations = (raw: Raw): RlpStructuredDataish[] =>
+const authorizations = (raw: Raw): RlpNode[] =>
   list(raw.authorizationList, "an authorization list").map(item => {
     const one = object(item, "an authorization");
     return [number(one, "chainId"), bytes(one.address, "an authorized address", 20), number(one, "nonce"), ...signature(one)];
@@ -26,7 +26,7 @@ const authorizations = (raw: Raw): RlpStructuredDataish[] =>
 const blobHashes = (raw: Raw) => list(raw.blobVersionedHashes, "blob hashes").map(hash => bytes(hash, "a blob hash", 32));
 
 /** What is encoded of a transaction, by type: EIP-155, 2930, 1559, 4844 (without its blobs, as in a block), 7702. */
-const FIELDS: Record<string, (raw: Raw) => RlpStructuredDataish[]> = {
+const FIELDS: Record<string, (raw: Raw) => RlpNode[]> = {
   "0x0": raw => [
     number(raw, "nonce"),
     number(raw, "gasPrice"),

@@ -1,5 +1,5 @@
-import { dataLength, encodeRlp, keccak256, type RlpStructuredDataish, toBeHex } from "ethers";
-import { quantity } from "./rlp.ts";
+import { dataLength, keccak256, toBeHex } from "ethers";
+import { encodeRlp, quantity, type RlpNode } from "./rlp.ts";
 import type { Hex } from "./types.ts";
 
 type Entry = { nibbles: string; value: Hex };
@@ -18,7 +18,7 @@ export const listRoot = (values: readonly Hex[]): Hex =>
   trieRoot(values.map((value, i) => [encodeRlp(quantity(toBeHex(i), "an index")), value] as const));
 
 /** The node of entries that agree in their first `depth` nibbles: leaf, extension or branch. */
-function nodeOf(entries: readonly Entry[], depth: number): RlpStructuredDataish {
+function nodeOf(entries: readonly Entry[], depth: number): RlpNode {
   const [first] = entries;
   if (entries.length === 1) return [compact(first!.nibbles.slice(depth), true), first!.value];
   const end = commonEnd(entries, depth);
@@ -43,7 +43,7 @@ function commonEnd(entries: readonly Entry[], depth: number): number {
 }
 
 /** How a parent holds a node: by its hash, or as it is where that is shorter. */
-function reference(node: RlpStructuredDataish): RlpStructuredDataish {
+function reference(node: RlpNode): RlpNode {
   const encoded = encodeRlp(node);
   return dataLength(encoded) < 32 ? node : keccak256(encoded);
 }
