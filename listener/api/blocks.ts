@@ -3,7 +3,7 @@ import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
 import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
 import { event, showEvent } from "./event.ts";
-import { MAX_LIMIT } from "./page.ts";
+import { listOf, MAX_LIMIT, pageOf } from "./page.ts";
 import { read } from "./read.ts";
 import { blockNumber, blockParameter, count, hash } from "./schemas.ts";
 
@@ -16,6 +16,39 @@ const blockView = z.object({
   eventCount: count,
   events: z.array(event).describe(`the first ${MAX_LIMIT} in order; all of them are in events?fromBlock={number}&toBlock={number}`),
 });
+
+const keptBlock = z.object({
+  number: blockNumber,
+  hash,
+  parentHash: hash,
+  timestamp: z.int().describe("seconds since 1970"),
+  status: z.enum(["included", "finalized"]),
+  eventCount: count,
+});
+const list = listOf("blocks", keptBlock, blockNumber);
+
+/** The blocks that a reorg may still take, and the final one below them. */
+export const blocksRead = () =>
+  read({
+    path: "blocks",
+    tag: "blocks",
+    summary: "The newest blocks, the newest first",
+    description:
+      "From the tip down to the last final block: headers below that are not kept. Each of those is still at `blocks/{number}`, with its events.",
+    query: z.strictObject(list.query),
+    response: list.response,
+    async handle({ sql, chainId, query }) {
+      const { rows } = await sql.query<z.output<typeof keptBlock>>(
+        `select b.number, b.hash, b.parent_hash as "parentHash", b.timestamp,
+           case when b.number <= coalesce(c.finalized_number, -1) then 'finalized' else 'included' end as status,
+           (select count(*) from events e where e.chain_id = b.chain_id and e.block_number = b.number and e.live) as "eventCount"
+         from blocks b join checkpoint c using (chain_id)
+         where b.chain_id = $1 and ($2::bigint is null or b.number < $2) order by b.number desc limit $3`,
+        [chainId, query.cursor ?? null, query.limit + 1],
+      );
+      return pageOf(rows, query.limit, row => row.number);
+    },
+  });
 
 type Checkpoint = { start: number; tip: number | null; finalized: number | null };
 

@@ -2,10 +2,12 @@ import { z } from "zod";
 import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
 import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
+import { readMessagesOf } from "../webhooks/read.ts";
 import { type Delivery, deliveriesOf, delivery } from "./deliveries.ts";
 import { event, readFinalized, showEvent } from "./event.ts";
 import { read } from "./read.ts";
 import { time, typeNames } from "./schemas.ts";
+import { message } from "./webhook-schemas.ts";
 
 const EVENT_ID = /^(\d{1,15})-(0x[0-9a-fA-F]{64})-(\d{1,9})$/;
 
@@ -14,11 +16,15 @@ const eventIdParameter = z
   .regex(EVENT_ID, "expected an event's id: {chainId}-{blockHash}-{logIndex}")
   .describe("{chainId}-{blockHash}-{logIndex}");
 
+const told = message.extend({ endpoint: z.string().describe("its id"), url: z.string() });
+typeNames.add(told, { name: "ToldWebhook" });
+
 const eventTrace = event.extend({
   topics: z.array(z.string()),
   data: z.string(),
   seenAt: time.describe("when the listener had the log"),
   deliveries: z.array(delivery),
+  webhooks: z.array(told).describe("messages that tell of it or of its end, in the order in which they were made; the first 200"),
 });
 typeNames.add(eventTrace, { name: "EventTrace" });
 
@@ -27,7 +33,7 @@ export const eventTraceRead = (app: App) =>
   read({
     path: "events/:id",
     tag: "events",
-    summary: "An event and each delivery of it",
+    summary: "An event, each delivery of it, and which webhooks were told",
     description:
       "The same log in another block is another event. A block that a reorg took and brought back has its events twice in the journal: " +
       "then the one that counts is shown, with the deliveries of both.",
@@ -47,6 +53,7 @@ export const eventTraceRead = (app: App) =>
         data: row.data,
         seenAt: row.seen_at,
         deliveries: distinct([...deliveries.values()].flat()),
+        webhooks: await readMessagesOf(sql, chainId, positions),
       };
     },
   });

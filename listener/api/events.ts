@@ -94,7 +94,7 @@ async function findEvents(
  * The position of the first live event above a block. Live events are in the order of the chain, and whatever came after
  * one that is still live was built upon it: so no event of that block or below has a later position.
  */
-async function firstLiveAbove(sql: Sql, chainId: number, block: number): Promise<number | undefined> {
+export async function firstLiveAbove(sql: Sql, chainId: number, block: number): Promise<number | undefined> {
   const { rows } = await sql.query<{ position: number }>(
     `select position from events where chain_id = $1 and block_number > $2 and live order by block_number, log_index limit 1`,
     [chainId, block],

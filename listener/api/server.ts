@@ -8,10 +8,10 @@ import type { Db } from "../db.ts";
 import { SluiceError } from "../errors.ts";
 import { openFeed } from "../journal/feed.ts";
 import type { Log } from "../log.ts";
-import type { QueueBackend } from "../queues/backend.ts";
+import { type BackendKind, backendKind, type QueueBackend } from "../queues/backend.ts";
 import { guardAccess } from "./access.ts";
 import { activityRead } from "./activity.ts";
-import { blockRead } from "./blocks.ts";
+import { blockRead, blocksRead } from "./blocks.ts";
 import { mountBoard } from "./board.ts";
 import { checkDepth, LIMITS, limitConnections } from "./connections.ts";
 import { deadLettersRead } from "./dead-letters.ts";
@@ -52,7 +52,12 @@ export type ApiOptions = {
   db: Db;
   chainId: number;
   config: Pick<Config, "host" | "port" | "apiKeys" | "maxLag"> &
-    Partial<Pick<Config, "allowedHosts" | "corsOrigins" | "graphqlExplorer" | "rateLimit" | "trustedProxies" | "webhooksAllowLoopback">>;
+    Partial<
+      Pick<
+        Config,
+        "allowedHosts" | "corsOrigins" | "graphqlExplorer" | "rateLimit" | "redisUrl" | "trustedProxies" | "webhooksAllowLoopback"
+      >
+    >;
   /** Of `start`: the key of this run, whose sessions pages of this server on this machine get without typing it. */
   localKey?: string;
   log: Log;
@@ -100,13 +105,14 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   await describeRoutes(server);
   mountHealth(server, { db, chainId, maxLag: config.maxLag });
   mountMetrics(server, { db, app, chainId });
-  const core = coreReads(app);
+  const queueBackend = backendKind(config.redisUrl);
+  const core = coreReads(app, queueBackend);
   mountReads(server, [...core, ...reads], { db, chainId });
   const changes = [...repairs(app), ...webhookOperations(app, { allowLoopback: config.webhooksAllowLoopback ?? false }), ...operations];
   mountOperations(server, changes, { db, chainId, log });
   mountSessions(server, { db, host: config.host, keys, limits, localKey: keys.find(({ name }) => name === LOCAL) });
   const feed = openFeed({ db, app, chainId, log });
-  const statuses = createStatusTicker(async () => JSON.stringify(z.encode(status, await readWholeStatus(app, db, chainId))));
+  const statuses = createStatusTicker(async () => JSON.stringify(z.encode(status, await readWholeStatus(app, queueBackend, db, chainId))));
   const places = createPlaces(options.streams ?? STREAMS);
   mountStream(server, { feed, statuses, places, app, log, limits: streamLimits });
   const explorer = config.graphqlExplorer ?? isLoopback(config.host);
@@ -119,12 +125,13 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
 }
 
 /** What every application's API shows. */
-const coreReads = (app: App): Read[] => [
-  statusRead(app),
+const coreReads = (app: App, queueBackend: BackendKind): Read[] => [
+  statusRead(app, queueBackend),
   activityRead(app),
   eventsRead(app),
   eventTraceRead(app),
   transactionRead(app),
+  blocksRead(),
   blockRead(app),
   queuesRead(app),
   deliveriesRead(),

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
 import { readStatus } from "../journal/status.ts";
+import { BACKENDS, type BackendKind } from "../queues/backend.ts";
 import { read } from "./read.ts";
 import { blockNumber, blockRef, count, typeNames } from "./schemas.ts";
 
@@ -20,6 +21,7 @@ export const status = z.object({
   finalized: blockRef.nullable(),
   lag: count.nullable().describe("blocks between head and tip"),
   leader: z.string().nullable().describe("the listener that writes now; null when none does"),
+  queueBackend: z.enum(BACKENDS).describe("where BullMQ keeps its jobs, as this server is configured"),
   halted: z
     .object({
       reason: z.string(),
@@ -62,19 +64,17 @@ export const status = z.object({
 typeNames.add(status, { name: "Status" });
 
 /** A status with every queue of the application, those that had no delivery yet too. */
-export const readWholeStatus = (app: App, sql: Sql, chainId: number) =>
-  readStatus(
-    sql,
-    chainId,
-    app.routes.map(({ queue }) => queue),
-  );
+export async function readWholeStatus(app: App, queueBackend: BackendKind, sql: Sql, chainId: number): Promise<z.output<typeof status>> {
+  const queues = app.routes.map(({ queue }) => queue);
+  return { ...(await readStatus(sql, chainId, queues)), queueBackend };
+}
 
 /** Where we stand, in one answer. */
-export const statusRead = (app: App) =>
+export const statusRead = (app: App, queueBackend: BackendKind) =>
   read({
     path: "status",
     tag: "status",
     summary: "Head, tip, finality, lag, leader, queues",
     response: status,
-    handle: ({ sql, chainId }) => readWholeStatus(app, sql, chainId),
+    handle: ({ sql, chainId }) => readWholeStatus(app, queueBackend, sql, chainId),
   });

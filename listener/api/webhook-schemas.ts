@@ -68,6 +68,20 @@ export const attempt = z.object({
   error: z.string().nullable(),
 });
 
+/** A message: what an endpoint is told in one request. */
+export const message = z.object({
+  sequence: z.int(),
+  id: z.string().describe("its webhook-id"),
+  operation: z.enum(["event", "reverted", "test"]),
+  state: z.enum(["pending", "done", "dead"]),
+  attempts: z.int(),
+  nextAt: time.nullable(),
+  status: z.int().nullable().describe("of the last answer"),
+  error: z.string().nullable(),
+  createdAt: time,
+  doneAt: time.nullable(),
+});
+
 /** An endpoint as it is shown. Its secrets are not, nor the values of its headers. */
 export const endpoint = z.object({
   id: z.string(),

@@ -17,8 +17,8 @@ import { type Operation, operation } from "./operation.ts";
 import { listOf, pageOf } from "./page.ts";
 import { HttpProblem } from "./problem.ts";
 import { type Read, read } from "./read.ts";
-import { blockNumber, time, whole } from "./schemas.ts";
-import { attempt, endpoint, fromBlock, settings, showEndpoint } from "./webhook-schemas.ts";
+import { blockNumber, whole } from "./schemas.ts";
+import { attempt, endpoint, fromBlock, message, settings, showEndpoint } from "./webhook-schemas.ts";
 
 const tag = "webhooks";
 const params = z.object({ id: z.string().regex(/^wh_[0-9a-f]{24}$/, "expected the id of a webhook") });
@@ -32,18 +32,6 @@ const show = async (sql: Sql, chainId: number, id: string) => {
   return found && showEndpoint(found);
 };
 
-const message = z.object({
-  sequence: z.int(),
-  id: z.string().describe("its webhook-id"),
-  operation: z.enum(["event", "reverted", "test"]),
-  state: z.enum(["pending", "done", "dead"]),
-  attempts: z.int(),
-  nextAt: time.nullable(),
-  status: z.int().nullable().describe("of the last answer"),
-  error: z.string().nullable(),
-  createdAt: time,
-  doneAt: time.nullable(),
-});
 const messages = listOf("webhook-messages", message, z.int());
 
 const attemptOfMessage = attempt.extend({

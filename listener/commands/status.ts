@@ -2,6 +2,7 @@ import { readDeployment } from "../chain/deployment.ts";
 import type { BlockRef } from "../chain/types.ts";
 import { app } from "../dapp/routes.ts";
 import { readStatus, type Status } from "../journal/status.ts";
+import { type BackendKind, backendKind } from "../queues/backend.ts";
 import { openProcess } from "./process.ts";
 
 /** Prints where we stand: the chain, the journal, the queues, the nodes. */
@@ -9,16 +10,15 @@ export async function status(options: { json?: boolean }): Promise<void> {
   await using running = openProcess("status");
   const { chainId } = readDeployment(running.config.deployment);
   const { db } = await running.openDatabase();
-  const found = await readStatus(
-    db,
-    chainId,
-    app.routes.map(({ queue }) => queue),
-  );
+  const queues = app.routes.map(({ queue }) => queue);
+  const found = { ...(await readStatus(db, chainId, queues)), queueBackend: backendKind(running.config.redisUrl) };
   process.stdout.write(options.json ? `${JSON.stringify(found, null, 2)}\n` : describeStatus(found));
 }
 
+const BACKEND_NAMES: Record<BackendKind, string> = { redis: "Redis", postgres: "Postgres" };
+
 /** The status for a person: what is known of the chain line by line, then a table of the queues and one of the nodes. */
-export function describeStatus(status: Status): string {
+export function describeStatus(status: Status & { queueBackend?: BackendKind }): string {
   const block = (ref: BlockRef | null) => (ref ? `${ref.number}  ${ref.hash}` : "none yet");
   const lines = [
     ["chain", status.chainId],
@@ -28,6 +28,7 @@ export function describeStatus(status: Status): string {
     ["lag", status.lag === null ? "unknown" : `${status.lag} blocks`],
     ["leader", status.leader ?? (status.halted ? "none" : "none: run `npm run listen`")],
     ...(status.halted ? [["halted", `since ${status.halted.at}: ${status.halted.reason}; run \`npm run resync\``]] : []),
+    ...(status.queueBackend ? [["queues in", BACKEND_NAMES[status.queueBackend]]] : []),
     ["audited to", status.auditedTo ?? (status.audit ? "nothing yet" : "never: run `npm run audit`")],
     ...(status.audit?.failures
       ? [["audit", `NOT ok at ${status.audit.at}: ${status.audit.failures} differences; run \`npm run audit\``]]

@@ -1,12 +1,14 @@
 import { z } from "zod";
+import { firstLiveAbove } from "../api/events.ts";
 import { listOf, pageOf } from "../api/page.ts";
+import { HttpProblem } from "../api/problem.ts";
 import { type Read, read } from "../api/read.ts";
-import { address, amount, asOf, block, blockNumber, count, hash, wholeOr } from "../api/schemas.ts";
+import { address, amount, asOf, block, blockNumber, blockParameter, count, hash, typeNames, wholeOr } from "../api/schemas.ts";
 import { type Account, readAccount, readAccounts } from "./projections/accounts.ts";
 import { countHolders, readBalance, readBalances } from "./projections/balances.ts";
 import { readEpochs, readMiners, readTarget } from "./projections/mining.ts";
 import { METRICS, RESOLUTIONS, readSeries, readStatistics } from "./projections/statistics.ts";
-import { readTransfers } from "./projections/transfers.ts";
+import { readAllTransfers, readTransfers } from "./projections/transfers.ts";
 
 const registered = z.object({ block: blockNumber, name: z.string(), granted: amount });
 const account = z.object({
@@ -25,6 +27,8 @@ const transfer = z.object({
   logIndex: z.int(),
 });
 
+typeNames.add(transfer, { name: "Transfer" });
+
 const miner = z.object({ address, solutions: count, rewards: amount });
 
 const epoch = z.object({
@@ -38,7 +42,8 @@ const epoch = z.object({
 
 const position = z.int().positive();
 const accountList = listOf("accounts", account, position);
-const transferList = listOf("transfers", transfer, position);
+const transferList = listOf("accounts/transfers", transfer, position);
+const allTransferList = listOf("transfers", transfer, position);
 const epochList = listOf("mining/epochs", epoch, position);
 const MAX_MINERS = 200;
 const MAX_POINTS = 2_000;
@@ -117,6 +122,32 @@ export const reads: readonly Read[] = [
         return point;
       });
       return { address: params.address, points: points.reverse(), asOf };
+    },
+  }),
+  read({
+    path: "transfers",
+    tag: "transfers",
+    summary: "Transfers, mints and burns of all accounts, the newest first",
+    description: "A mint comes from the zero address and a burn goes to it.",
+    query: z.strictObject({
+      ...allTransferList.query,
+      from: address.optional().describe("only what this account sent"),
+      to: address.optional().describe("only what this account got"),
+      fromBlock: blockParameter.optional(),
+      toBlock: blockParameter.optional(),
+    }),
+    response: allTransferList.response,
+    async handle({ sql, chainId, query: { limit, cursor, from, to, fromBlock, toBlock } }) {
+      if (fromBlock !== undefined && toBlock !== undefined && fromBlock > toBlock) {
+        throw new HttpProblem(400, `fromBlock ${fromBlock} is above toBlock ${toBlock}`);
+      }
+      const first = fromBlock === undefined ? undefined : await firstLiveAbove(sql, chainId, fromBlock - 1);
+      if (fromBlock !== undefined && first === undefined) return { items: [], nextCursor: null };
+      const end = toBlock === undefined ? undefined : await firstLiveAbove(sql, chainId, toBlock);
+      const ends = [cursor, end].filter(position => position !== undefined);
+      const positions = { from: first, before: ends.length > 0 ? Math.min(...ends) : undefined };
+      const rows = await readAllTransfers(sql, chainId, { from, to, blocks: { from: fromBlock, to: toBlock }, positions }, limit + 1);
+      return pageOf(rows, limit, row => row.position);
     },
   }),
   read({

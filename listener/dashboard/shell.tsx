@@ -70,6 +70,8 @@ const Mark = () => (
   </svg>
 );
 
+const BACKENDS = { redis: "Redis", postgres: "Postgres" } as const;
+
 function StatusBar() {
   const it = status.value;
   const silent = it?.headAt ? now.value - new Date(it.headAt).getTime() : undefined;
@@ -85,6 +87,7 @@ function StatusBar() {
         <Item name="Finalized" value={whole(it?.finalized?.number)} />
         <Item name="Audited to" value={whole(it?.auditedTo)} />
         <Item name="Reorgs" value={whole(it?.reorgs)} />
+        <Item name="Queues" value={it ? BACKENDS[it.queueBackend] : "–"} />
         <Item name="Leader" value={it ? (it.leader ?? "none") : "–"} tone={it && it.leader === null ? "bad" : undefined} />
       </dl>
     </section>

@@ -19,9 +19,15 @@ export type JobData = {
 export type DeliveryQueue = Queue<JobData>;
 export type DeliveryJob = Job<JobData>;
 
+export const BACKENDS = ["redis", "postgres"] as const;
+export type BackendKind = (typeof BACKENDS)[number];
+
+/** Where the jobs are: in Redis where one is configured, otherwise in the database. */
+export const backendKind = (redisUrl: string | undefined): BackendKind => (redisUrl ? "redis" : "postgres");
+
 /** BullMQ on Redis or on Postgres. Whoever opens queues and workers here sees no difference. */
 export interface QueueBackend {
-  readonly kind: "redis" | "postgres";
+  readonly kind: BackendKind;
   openQueue(chainId: number, queue: string): DeliveryQueue;
   openWorker(
     chainId: number,

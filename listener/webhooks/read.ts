@@ -1,5 +1,6 @@
 import type { Sql } from "../db.ts";
 import { ENDPOINT_COLUMNS, type Endpoint, type EndpointRow, type EndpointState, toEndpoint } from "./endpoints.ts";
+import { MAX_SPREAD } from "./plan.ts";
 
 /** An endpoint with how it is doing. `breaker`: while it is open, one message is tried at `probeAt`. */
 export type EndpointStatus = Endpoint & {
@@ -70,6 +71,9 @@ export type Message = {
   doneAt: Date | null;
 };
 
+const MESSAGE_COLUMNS = `m.sequence, m.id, m.operation, m.state, m.attempts, case when m.state = 'pending' then m.next_at end as "nextAt",
+  m.status, m.error, m.created_at as "createdAt", m.done_at as "doneAt"`;
+
 /** Messages of an endpoint, the newest first, below the sequence `before`. */
 export async function readMessages(
   sql: Sql,
@@ -78,11 +82,28 @@ export async function readMessages(
   { before, limit, state }: { before: number; limit: number; state?: string | undefined },
 ): Promise<Message[]> {
   const { rows } = await sql.query<Message>(
-    `select sequence, id, operation, state, attempts, case when state = 'pending' then next_at end as "nextAt", status, error,
-       created_at as "createdAt", done_at as "doneAt"
-     from webhook_messages where chain_id = $1 and endpoint = $2 and sequence < $3 and ($4::text is null or state = $4)
+    `select ${MESSAGE_COLUMNS}
+     from webhook_messages m where chain_id = $1 and endpoint = $2 and sequence < $3 and ($4::text is null or state = $4)
      order by sequence desc limit $5`,
     [chainId, endpoint, before, state ?? null, limit],
+  );
+  return rows;
+}
+
+/** A message with whom it is for. */
+export type SentMessage = Message & { endpoint: string; url: string };
+
+/** What endpoints were told, or will be, of the events at these positions: in the order in which it was decided, 200 at most. */
+export async function readMessagesOf(sql: Sql, chainId: number, positions: readonly number[]): Promise<SentMessage[]> {
+  const { rows } = await sql.query<SentMessage>(
+    `select * from (
+       select distinct on (m.endpoint, m.sequence) m.endpoint, w.url, ${MESSAGE_COLUMNS}
+       from webhooks w cross join unnest($2::bigint[]) as e (position) join webhook_messages m
+         on m.chain_id = w.chain_id and m.endpoint = w.id and m.operation <> 'test'
+           and m.last_event between e.position and e.position + ${MAX_SPREAD} and m.first_event <= e.position and e.position = any(m.events)
+       where w.chain_id = $1 order by m.endpoint, m.sequence limit 200
+     ) told order by "createdAt", endpoint, sequence`,
+    [chainId, positions],
   );
   return rows;
 }

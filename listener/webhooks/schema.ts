@@ -105,4 +105,14 @@ export const WEBHOOK_MIGRATIONS: readonly Migration[] = [
       create index webhook_attempts_by_time on webhook_attempts (at);
     `,
   },
+  {
+    // What was told of an event is looked for among reverted messages too, and without a look at the rows of all those
+    // that end within MAX_SPREAD after it.
+    name: "webhooks-2",
+    sql: `
+      drop index webhook_messages_by_event;
+      create index webhook_messages_by_event on webhook_messages (chain_id, endpoint, last_event, first_event)
+        where operation <> 'test';
+    `,
+  },
 ];

@@ -67,6 +67,40 @@ export type Transfer = {
 const COLUMNS = `position, chain_id || '-' || block_hash || '-' || log_index as id, sender as "from", recipient as "to", amount, transaction_hash as "transactionHash",
   log_index as "logIndex", json_build_object('number', block_number, 'hash', block_hash, 'timestamp', block_timestamp) as block`;
 
+/** Bounds of the journal's positions, the upper one excluded, and who sends or gets. What is undefined is not asked for. */
+export type TransferFilter = {
+  from?: string | undefined;
+  to?: string | undefined;
+  blocks: { from: number | undefined; to: number | undefined };
+  positions: { from: number | undefined; before: number | undefined };
+};
+
+/** Transfers of all accounts, the newest first. */
+export async function readAllTransfers(
+  sql: Sql,
+  chainId: number,
+  { from, to, blocks, positions }: TransferFilter,
+  limit: number,
+): Promise<Transfer[]> {
+  const values: unknown[] = [chainId, limit];
+  const conditions = ["chain_id = $1"];
+  const where = (condition: string, value: unknown) => {
+    if (value !== undefined) conditions.push(`${condition} $${values.push(value)}`);
+  };
+  where("sender =", from);
+  where("recipient =", to);
+  // The positions find the rows. The blocks leave out what a reorg took and the queue has not taken back yet.
+  where("position >=", positions.from);
+  where("position <", positions.before);
+  where("block_number >=", blocks.from);
+  where("block_number <=", blocks.to);
+  const { rows } = await sql.query<Transfer>(
+    `select ${COLUMNS} from transfers where ${conditions.join(" and ")} order by position desc limit $2`,
+    values,
+  );
+  return rows;
+}
+
 /** An account's transfers, in and out, the newest first. `before` is the position of the last one of the page before. */
 export async function readTransfers(
   sql: Sql,

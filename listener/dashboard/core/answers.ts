@@ -11,6 +11,7 @@ export type Status = {
   finalized: BlockRef | null;
   lag: number | null;
   leader: string | null;
+  queueBackend: "redis" | "postgres";
   auditedTo: number | null;
   reorgs: number;
   events: number;
@@ -61,7 +62,22 @@ export type Delivery = {
   doneAt: string | null;
 };
 
-export type EventTrace = EventView & { topics: string[]; data: string; seenAt: string; deliveries: Delivery[] };
+/** A message of an event to an endpoint; `status` and `error` are of the last answer, `nextAt` is that of the next attempt. */
+export type ToldWebhook = {
+  endpoint: string;
+  url: string;
+  sequence: number;
+  operation: "event" | "reverted" | "test";
+  state: "pending" | "done" | "dead";
+  attempts: number;
+  nextAt: string | null;
+  status: number | null;
+  error: string | null;
+  createdAt: string;
+  doneAt: string | null;
+};
+
+export type EventTrace = EventView & { topics: string[]; data: string; seenAt: string; deliveries: Delivery[]; webhooks: ToldWebhook[] };
 
 export type Queue = QueueCounts & {
   name: string;

@@ -6,6 +6,7 @@ import { now } from "../core/live.ts";
 import { application } from "../dapp/application.tsx";
 import { Failure, Panel } from "../parts/panel.tsx";
 import { Stages } from "../parts/stages.tsx";
+import { Told } from "../parts/told.tsx";
 import { Account, EventState, Pill, Transaction, Value } from "../parts/words.tsx";
 
 /** The way of one event: transaction, log, deliveries, and what they changed. */
@@ -42,6 +43,9 @@ export function EventTrace({ id }: { id: string }) {
         </Step>
         <Step name="Deliveries">
           <Deliveries event={event} />
+        </Step>
+        <Step name="Webhooks">
+          <Told messages={event.webhooks} />
         </Step>
         <Step name="Effects">
           <Effects event={event} queues={queues} />

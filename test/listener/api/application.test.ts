@@ -114,6 +114,32 @@ describe("the application's projections through the API", () => {
     assert.equal((await askAll(api, `accounts/${bob}/transfers`, 5)).length, 19);
   });
 
+  it("walks through the transfers of all accounts, by who sent and who got them and by block", async () => {
+    const all = await askAll(api, "transfers", 4);
+    assert.equal(all.length, 29);
+    assert.equal(new Set(all.map(({ id }) => id)).size, 29);
+    const numbers = all.map(({ block, logIndex }) => block.number * 1_000 + logIndex);
+    assert.deepEqual(
+      numbers,
+      numbers.toSorted((a, b) => b - a),
+    );
+    const idsOf = (some: typeof all) => some.map(({ id }) => id);
+    for (const [filter, keep] of [
+      [`from=${alice}`, (t: (typeof all)[number]) => t.from === getAddress(alice)],
+      [`to=${bob}`, (t: (typeof all)[number]) => t.to === getAddress(bob)],
+      [`from=${alice}&to=${alice}`, (t: (typeof all)[number]) => t.from === t.to],
+      ["fromBlock=5", (t: (typeof all)[number]) => t.block.number >= 5],
+      ["toBlock=3", (t: (typeof all)[number]) => t.block.number <= 3],
+      [`fromBlock=4&toBlock=6&from=${bob}`, (t: (typeof all)[number]) => t.from === getAddress(bob) && /^[456]$/.test(t.block.number)],
+    ] as const) {
+      const kept = all.filter(keep);
+      assert.ok(kept.length > 0 && kept.length < 29, filter);
+      assert.deepEqual(idsOf(await askAll(api, `transfers?${filter}`, 2)), idsOf(kept), filter);
+    }
+    assert.deepEqual(await ask(api, "transfers?fromBlock=1000"), { items: [], nextCursor: null });
+    await ask(api, "transfers?fromBlock=5&toBlock=4", 400);
+  });
+
   it("gives transfers in the agreed shape", async () => {
     const { items } = await ask(api, `accounts/${bob}/transfers`);
     assert.deepEqual(items.at(-1), {

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { getAddress, ZeroAddress } from "ethers";
 import type { FastifyInstance } from "fastify";
+import { createEndpoint } from "../../../listener/webhooks/endpoints.ts";
+import { sendTest } from "../../../listener/webhooks/replay.ts";
 import {
   account,
   apiOf,
@@ -62,6 +64,7 @@ describe("the journal through the API", () => {
       finalized: { number: 2, hash: hashOf("a2") },
       lag: 3,
       leader: null,
+      queueBackend: "postgres",
       halted: null,
       auditedTo: null,
       audit: null,
@@ -199,6 +202,28 @@ describe("the journal through the API", () => {
     await ask(api, "blocks/1000", 404);
   });
 
+  it("lists the blocks from the tip down to the final one, page by page", async () => {
+    const kept = await askAll(api, "blocks", 2);
+    assert.deepEqual(
+      kept.map(({ number, hash, status, eventCount }) => [number, hash, status, eventCount]),
+      [
+        [7, hashOf("b7"), "included", 1],
+        [6, hashOf("b6"), "included", 2],
+        [5, hashOf("b5"), "included", 1],
+        [4, hashOf("b4"), "included", 1],
+        [3, hashOf("a3"), "included", 0],
+        [2, hashOf("a2"), "finalized", 2],
+      ],
+    );
+    assert.equal(kept[0]!.parentHash, hashOf("b6"));
+  });
+
+  it("says where the jobs are", async () => {
+    const onRedis = await apiOf(database.db, { config: { redisUrl: "redis://127.0.0.1:1" } });
+    assert.equal((await ask(onRedis, "status")).queueBackend, "redis");
+    await onRedis.close();
+  });
+
   it("lists dead letters with their events, reasons and times, page by page", async () => {
     const letters = await askAll(api, "dead-letters", 1);
     assert.deepEqual(
@@ -233,10 +258,13 @@ describe("the journal through the API", () => {
   it("answers what its documentation promises", async () => {
     const document = (await api.inject("/docs/openapi.json")).json();
     const [{ id }] = (await ask(api, "events?status=undecodable")).items;
+    const hook = await createEndpoint(database.db, CHAIN, { url: "https://example.org/hook" }, 1);
+    await sendTest(database.db, CHAIN, hook.id);
     const paths = {
       status: "status",
       events: "events",
       "events/{id}": `events/${id}`,
+      blocks: "blocks",
       "blocks/{number}": "blocks/4",
       queues: "queues",
       activity: "activity?window=1h",
@@ -247,11 +275,16 @@ describe("the journal through the API", () => {
       accounts: "accounts?limit=1",
       "accounts/{address}": `accounts/${alice}`,
       "accounts/{address}/transfers": `accounts/${alice}/transfers`,
+      transfers: `transfers?from=${alice}`,
       "accounts/{address}/history": `accounts/${alice}/history`,
       mining: "mining?limit=2",
       "mining/epochs": "mining/epochs",
       statistics: "statistics",
       "statistics/series": "statistics/series?metric=volume&resolution=day",
+      webhooks: "webhooks",
+      "webhooks/{id}": `webhooks/${hook.id}`,
+      "webhooks/{id}/attempts": `webhooks/${hook.id}/attempts`,
+      "webhooks/{id}/messages": `webhooks/${hook.id}/messages`,
     };
     for (const [path, asked] of Object.entries(paths)) {
       const result = describedBy(document, `/api/v1/${path}`).safeParse(await ask(api, asked));

@@ -52,6 +52,14 @@ describe("webhooks over the API", () => {
     assert.deepEqual([shown.breaker.state, shown.lastAttempt.status, shown.counts.pending], ["closed", 200, 0]);
     assert.equal((await call("GET", `/${created.id}/attempts`)).items[0].answer, "thanks");
     assert.equal((await call("GET", `/${created.id}/messages?state=done`)).items[0].id, receiver.received[0]!.id);
+    const [event] = (await api.inject({ url: "/api/v1/events?limit=1" })).json().items;
+    const trace = (await api.inject({ url: `/api/v1/events/${event.id}` })).json();
+    const { id, endpoint, url, operation, state, attempts, status, nextAt } = trace.webhooks[0];
+    assert.equal(trace.webhooks.length, 1);
+    assert.deepEqual(
+      [id, endpoint, url, operation, state, attempts, status, nextAt],
+      [receiver.received[0]!.id, created.id, receiver.url, "event", "done", 1, 200, null],
+    );
   });
 
   it("changes, pauses, resumes, tests, replays, rotates and deletes", async () => {

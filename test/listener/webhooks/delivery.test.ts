@@ -3,7 +3,7 @@ import { after, afterEach, before, describe, it } from "node:test";
 import { Webhook } from "standardwebhooks";
 import { app } from "../../../listener/dapp/routes.ts";
 import { deleteEndpoint, rotateSecret, setState } from "../../../listener/webhooks/endpoints.ts";
-import { readAttempts } from "../../../listener/webhooks/read.ts";
+import { readAttempts, readMessagesOf } from "../../../listener/webhooks/read.ts";
 import { replayMessages, retryDead, sendTest } from "../../../listener/webhooks/replay.ts";
 import { verifyWebhook } from "../../../listener/webhooks/verify.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -88,6 +88,30 @@ describe("webhooks", () => {
     const told = [...accepted.values()];
     for (const value of ["201", "202"]) assert.ok(told.indexOf(`event ${value}`) < told.indexOf(`reverted ${value}`), told.join());
     assert.ok(kinds.lastIndexOf("reverted") < told.findIndex(text => /30[12]/.test(text)), told.join());
+  });
+
+  it("knows of each event whom it told, in requests of many events too, and of its end", async () => {
+    const to = await receiver();
+    const single = await hooks.create({ url: to.url, finality: "latest" });
+    const many = await hooks.create({ url: to.url, finality: "latest", batch: 3, wait: 0 });
+    const ancestor = hooks.world.tip().number;
+    await hooks.world.extend([pay(211), pay(212), pay(213), pay(214)]);
+    for (const { id } of [single, many]) await hooks.told(id);
+    await hooks.world.reorg(ancestor);
+    await hooks.world.extend([pay(215)], { fork: "c" });
+    for (const { id } of [single, many]) await hooks.told(id);
+    const { rows } = await hooks.db.query<{ position: number }>("select position from events where arguments ->> 'value' = '212'");
+    const told = await readMessagesOf(hooks.db, CHAIN, [rows[0]!.position]);
+    const said = (id: string) => told.filter(({ endpoint }) => endpoint === id).map(({ operation, state }) => `${operation} ${state}`);
+    for (const { id } of [single, many]) assert.deepEqual(said(id), ["event done", "reverted done"]);
+    for (const { sequence, endpoint, url } of told) {
+      const { rows: messages } = await hooks.db.query("select events from webhook_messages where endpoint = $1 and sequence = $2", [
+        endpoint,
+        sequence,
+      ]);
+      assert.ok(messages[0].events.map(Number).includes(rows[0]!.position));
+      assert.equal(url, to.url);
+    }
   });
 
   it("gives a block that is orphaned and comes back new ids", async () => {
