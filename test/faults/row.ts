@@ -21,3 +21,16 @@ export const SETTLED_WITHIN = 10;
 
 export const holds = ({ lost, doubled, wrong, settledSeconds }: FaultRow): boolean =>
   lost === 0 && doubled === 0 && wrong === 0 && settledSeconds <= SETTLED_WITHIN;
+
+/** Several rows of one fault as one. */
+export function together(rows: readonly FaultRow[]): FaultRow {
+  const sum = (of: (row: FaultRow) => number) => rows.reduce((total, row) => total + of(row), 0);
+  return {
+    fault: rows[0]!.fault,
+    times: sum(row => row.times),
+    lost: sum(row => row.lost),
+    doubled: sum(row => row.doubled),
+    wrong: sum(row => row.wrong),
+    settledSeconds: Math.max(...rows.map(row => row.settledSeconds)),
+  };
+}
