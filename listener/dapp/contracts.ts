@@ -21,3 +21,20 @@ export function route<const Name extends EventName<typeof contracts>>(
 ): Route {
   return line as unknown as Route;
 }
+
+/**
+ * A line of the routing table for an effect that nothing can undo. `run` gets one event per job, once its block is final,
+ * and at least once; `key` is the same at every try, and `signal` aborts where somebody else may have taken the job over.
+ * `name` is the queue's.
+ */
+export function task<const Name extends EventName<typeof contracts>>({
+  name,
+  run,
+  ...line
+}: Omit<Base<Name>, "queue"> & {
+  name: string;
+  orderBy?: (event: Event<NoInfer<Name>>) => string;
+  run: Task<Event<NoInfer<Name>>>["run"];
+}): Route {
+  return { ...line, queue: name, task: { name, run } } as unknown as Route;
+}
