@@ -6,6 +6,7 @@ import type { QueueBackend } from "../queues/backend.ts";
 import type { Guard } from "./address-guard.ts";
 import { WEBHOOKS } from "./dispatch.ts";
 import type { Endpoint } from "./endpoints.ts";
+import { createLingering } from "./linger.ts";
 import { openSender, type Sender } from "./send.ts";
 import { TIMING, type Timing } from "./timing.ts";
 import { type TurnOptions, takeTurn } from "./turn.ts";
@@ -51,7 +52,7 @@ export function startWebhooks({ app, db, backend, chainId, guard, log, timing = 
     return sender;
   }
 
-  const turn = { db, app, chainId, senderOf, timing, log, onAttempt };
+  const turn = { db, app, chainId, senderOf, timing, lingering: createLingering(db, chainId), log, onAttempt };
   const worker = backend.openWorker(
     chainId,
     WEBHOOKS,

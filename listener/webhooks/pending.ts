@@ -36,8 +36,11 @@ export type Runnable = Pending & { after: Runnable[] };
  *   follows waits for it, so that a receiver sees an event, its end, and what came in its place.
  */
 export async function readRunnable(sql: Sql, chainId: number, endpoint: Pick<Endpoint, "id" | "ordered">): Promise<Runnable[]> {
-  const inOrder = endpoint.ordered || (await hasReverted(sql, chainId, endpoint.id));
-  if (!inOrder) return (await readPending(sql, chainId, endpoint.id, { after: 0, onlyDue: true })).map(row => ({ ...row, after: [] }));
+  if (!endpoint.ordered) {
+    const due = await readPending(sql, chainId, endpoint.id, { after: 0, onlyDue: true });
+    // Looked for after the read: a `reverted` that came in between must not go out beside what was read.
+    if (due.length === 0 || !(await hasReverted(sql, chainId, endpoint.id))) return due.map(row => ({ ...row, after: [] }));
+  }
   const lanes = endpoint.ordered ? accountLanes() : operationLanes();
   const runnable: Runnable[] = [];
   let after = 0;
@@ -53,8 +56,17 @@ export async function readRunnable(sql: Sql, chainId: number, endpoint: Pick<End
   return runnable;
 }
 
-/** The message that stands first: an open breaker lets it through alone, due or not. */
+/**
+ * The message that an open breaker lets through alone: a test that somebody asked for, or else the one that stands first, due
+ * or not.
+ */
 export async function readFirst(sql: Sql, chainId: number, id: string): Promise<Runnable | undefined> {
+  const { rows: tests } = await sql.query<Pending>(
+    `select ${COLUMNS} from webhook_messages
+     where chain_id = $1 and endpoint = $2 and state = 'pending' and operation = 'test' and next_at <= now() order by sequence limit 1`,
+    [chainId, id],
+  );
+  if (tests[0]) return { ...tests[0], after: [] };
   const [first] = await readPending(sql, chainId, id, { after: 0, onlyDue: false, limit: 1 });
   return first && { ...first, after: [] };
 }

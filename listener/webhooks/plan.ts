@@ -28,7 +28,7 @@ export type PlanOptions = {
 };
 
 type Cursor = { position: number; reorgs: number; from_block: number };
-type Edge = { events: number; reorgs: number; tip: number; finalized: number };
+type Edge = { known: number; taken: number; tip: number; finalized: number };
 
 /**
  * Makes messages of what an endpoint has not been told of yet, and moves its cursor, in one transaction: a crash leaves
@@ -42,26 +42,23 @@ export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: 
   return transaction(
     db,
     async tx => {
-      const { rows: cursors } = await tx.query<Cursor>(
-        "select position, reorgs, from_block from webhook_cursors where chain_id = $1 and endpoint = $2 for update skip locked",
+      // One statement for all three: with many endpoints the way to Postgres and back is what planning costs.
+      const { rows: found } = await tx.query<EndpointRow & Cursor & Edge>(
+        `select ${ENDPOINT_COLUMNS}, c.position, c.reorgs, c.from_block, k.events as known, k.reorgs as taken,
+           coalesce(k.tip_number, -1) as tip, coalesce(k.finalized_number, -1) as finalized
+         from webhook_cursors c join webhooks w on w.chain_id = c.chain_id and w.id = c.endpoint join checkpoint k on k.chain_id = c.chain_id
+         where c.chain_id = $1 and c.endpoint = $2 and w.state = 'active' for update of c skip locked`,
         [chainId, id],
       );
-      const { rows: endpoints } = await tx.query<EndpointRow>(
-        `select ${ENDPOINT_COLUMNS} from webhooks w where chain_id = $1 and id = $2 and state = 'active'`,
-        [chainId, id],
-      );
-      const { rows: edges } = await tx.query<Edge>(
-        `select events, reorgs, coalesce(tip_number, -1) as tip, coalesce(finalized_number, -1) as finalized from checkpoint where chain_id = $1`,
-        [chainId],
-      );
-      const [cursor, row, edge] = [cursors[0], endpoints[0], edges[0]];
-      if (!cursor || !row || !edge) return "waits";
+      const row = found[0];
+      if (!row) return "waits";
+      const [cursor, edge]: [Cursor, Edge] = [row, row];
       const endpoint = toEndpoint(row);
-      const moved = { position: cursor.position, reorgs: edge.reorgs };
+      const moved = { position: cursor.position, reorgs: edge.taken };
       const drafts: Draft[] = [];
       let waits = false;
-      if (edge.reorgs > cursor.reorgs) {
-        const taken = await readTaken(tx, chainId, id, { after: cursor.reorgs, upTo: edge.reorgs });
+      if (edge.taken > cursor.reorgs) {
+        const taken = await readTaken(tx, chainId, id, { after: cursor.reorgs, upTo: edge.taken });
         drafts.push(...group(app, endpoint, taken, "reverted"));
       }
       const until = await readUntil(tx, chainId, cursor, edge, thresholdOf(endpoint, edge, safe));
@@ -80,13 +77,7 @@ export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: 
         moved.position = waits ? first!.position - 1 : until;
       }
       if (moved.position === cursor.position && moved.reorgs === cursor.reorgs) return waits ? "waits" : "done";
-      await insertMessages(tx, chainId, id, drafts);
-      await tx.query("update webhook_cursors set position = $3, reorgs = $4 where chain_id = $1 and endpoint = $2", [
-        chainId,
-        id,
-        moved.position,
-        moved.reorgs,
-      ]);
+      await insertMessages(tx, chainId, id, drafts, moved);
       if (waits) return "waits";
       return until - cursor.position === PAGE ? "more" : "done";
     },
@@ -104,8 +95,9 @@ function thresholdOf({ finality }: Pick<Endpoint, "finality">, { tip, finalized 
 
 /** The place before the first live event that is not final enough, or a page's end. */
 async function readUntil(tx: Tx, chainId: number, { position }: Cursor, edge: Edge, threshold: number): Promise<number> {
-  const end = Math.min(position + PAGE, edge.events);
+  const end = Math.min(position + PAGE, edge.known);
   if (end <= position) return position;
+  if (threshold >= edge.tip) return end;
   const { rows } = await tx.query<{ position: number }>(
     `select position from events where chain_id = $1 and position > $2 and position <= $3 and live and block_number > $4 order by position limit 1`,
     [chainId, position, end, threshold],
@@ -175,11 +167,21 @@ function lanesOf(app: App, { contract, name, arguments: given }: Occurrence): st
   return accounts.length > 0 ? accounts : ["-"];
 }
 
-/** Gives messages the next places of their endpoint. Holds its cursor's row until the end of `tx`. Gives the last sequence. */
-export async function insertMessages(tx: Tx, chainId: number, id: string, drafts: readonly Draft[]): Promise<number | undefined> {
+/**
+ * Gives messages the next places of their endpoint, and moves its cursor where `moved` is given. Holds the cursor's row until
+ * the end of `tx`. Gives the last sequence.
+ */
+export async function insertMessages(
+  tx: Tx,
+  chainId: number,
+  id: string,
+  drafts: readonly Draft[],
+  moved?: { position: number; reorgs: number },
+): Promise<number | undefined> {
   const { rows } = await tx.query<{ sequence: number }>(
-    "update webhook_cursors set sequence = sequence + $3 where chain_id = $1 and endpoint = $2 returning sequence",
-    [chainId, id, drafts.length],
+    `update webhook_cursors set sequence = sequence + $3, position = coalesce($4, position), reorgs = coalesce($5, reorgs)
+     where chain_id = $1 and endpoint = $2 returning sequence`,
+    [chainId, id, drafts.length, moved?.position ?? null, moved?.reorgs ?? null],
   );
   if (!rows[0] || drafts.length === 0) return rows[0]?.sequence;
   const first = rows[0].sequence - drafts.length + 1;

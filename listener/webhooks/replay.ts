@@ -69,11 +69,12 @@ export async function replayMessages({ db, app, chainId, endpoint: id }: Target,
   return count;
 }
 
-/** Tells an endpoint of nothing, to see whether it answers. Gives the message's place. */
+/** Tells an endpoint of nothing, to see at once whether it answers, also where its breaker is open. Gives the message's place. */
 export async function sendTest(db: Db, chainId: number, id: string): Promise<{ sequence: number; id: string } | undefined> {
   return transaction(db, async tx => {
     const name = `test-${id}-${Date.now()}`;
     const sequence = await insertMessages(tx, chainId, id, [{ operation: "test", id: name, rows: [], keys: [] }]);
+    await tx.query("update webhook_turns set probe_at = now() where chain_id = $1 and endpoint = $2 and probe_at > now()", [chainId, id]);
     return sequence === undefined ? undefined : { sequence, id: name };
   });
 }

@@ -115,4 +115,10 @@ export const WEBHOOK_MIGRATIONS: readonly Migration[] = [
         where operation <> 'test';
     `,
   },
+  {
+    name: "webhooks-3",
+    sql: `
+      create index webhook_messages_tests on webhook_messages (chain_id, endpoint, sequence) where state = 'pending' and operation = 'test';
+    `,
+  },
 ];

@@ -4,6 +4,7 @@ import type { Db } from "../db.ts";
 import { sleep } from "../db.ts";
 import type { Log } from "../log.ts";
 import { type Endpoint, readEndpoint, setState } from "./endpoints.ts";
+import type { Lingering } from "./linger.ts";
 import { type Pending, type Runnable, readBodies, readFirst, readRunnable } from "./pending.ts";
 import { type Outcome, record } from "./record.ts";
 import { type Attempt, isDelivered, type Sender } from "./send.ts";
@@ -15,6 +16,7 @@ export type TurnOptions = {
   chainId: number;
   senderOf: (endpoint: Endpoint) => Sender;
   timing: Timing;
+  lingering: Lingering;
   log: Log;
   /** Called with each attempt, delivered or not. */
   onAttempt?: ((attempt: Attempt) => void) | undefined;
@@ -49,10 +51,14 @@ export async function takeTurn(options: TurnOptions, id: string, signal: AbortSi
   try {
     const breaker: Breaker = { failures: row.failures, probes: row.probes, probeAt: row.probe_at };
     const end = Date.now() + timing.turn;
+    let told = false;
     while (!turn.aborted && Date.now() < end) {
       const endpoint = await readEndpoint(db, chainId, id);
       if (endpoint?.state !== "active") break;
-      if (!(await round(options, endpoint, breaker, turn))) break;
+      const more = await round(options, endpoint, breaker, turn);
+      // A new turn costs a job and several statements, so one that told something stays a little for what comes next.
+      if (!more && (!told || breaker.failures > 0 || !(await options.lingering.isDue(id, turn)))) break;
+      told = more;
     }
   } finally {
     over.abort();
@@ -124,10 +130,10 @@ async function round(options: TurnOptions, endpoint: Endpoint, breaker: Breaker,
     const outcomes = results.map(({ message, attempt }) => outcomeOf(message, attempt, timing));
     await record(db, { chainId, endpoint: endpoint.id, outcomes, breaker, recovered });
   };
-  let done = false;
+  const done = new AbortController();
   const writing = (async () => {
-    while (!done) {
-      await sleep(WRITE_EVERY);
+    while (!done.signal.aborted) {
+      await sleep(WRITE_EVERY, done.signal);
       await write();
     }
   })().catch(error => {
@@ -137,9 +143,7 @@ async function round(options: TurnOptions, endpoint: Endpoint, breaker: Breaker,
   });
   // It is awaited below, and may fail before that.
   writing.catch(() => {});
-  await running.finally(() => {
-    done = true;
-  });
+  await running.finally(() => done.abort());
   await writing;
   await write();
   if (!state.gone) return breaker.probeAt === null;

@@ -142,6 +142,23 @@ describe("webhooks", () => {
     assert.deepEqual(to.seen(), ["event 502"]);
   });
 
+  it("sends a test at once where the breaker is open, before what waits", async () => {
+    const to = await receiver();
+    const endpoint = await hooks.create({ url: to.url, finality: "latest" });
+    await hooks.db.query("update webhook_turns set failures = 5, probes = 1, probe_at = now() + interval '1 hour' where endpoint = $1", [
+      endpoint.id,
+    ]);
+    await hooks.world.extend([pay(551), pay(552)]);
+    await eventually(async () => (await hooks.status(endpoint.id)).counts.pending === 2, { what: "two messages that wait" });
+    assert.equal(to.received.length, 0);
+    await sendTest(hooks.db, CHAIN, endpoint.id);
+    await hooks.told(endpoint.id);
+    assert.deepEqual(
+      to.received.map(({ payload }) => payload.operation),
+      ["test", "event", "event"],
+    );
+  });
+
   it("waits for as many confirmations as asked", async () => {
     const to = await receiver();
     const endpoint = await hooks.create({ url: to.url, finality: 2 });
