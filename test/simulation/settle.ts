@@ -30,13 +30,23 @@ export async function settle(simulation: Simulation): Promise<number> {
   for (const writer of writers.slice(0, -1)) if (writer.inHand) await simulation.advance(writer);
   if (writers.length === 0) await simulation.takeOver();
   const journalTip = async () =>
-    (await db.query<{ tip_hash: string }>("select tip_hash from checkpoint where chain_id = $1", [chainId])).rows[0]!.tip_hash;
+    (
+      await db.query<{ number: number; hash: string }>(
+        "select tip_number as number, tip_hash as hash from checkpoint where chain_id = $1",
+        [chainId],
+      )
+    ).rows[0]!;
   for (let round = 0, rest = 0; rest < 2; round++) {
     if (round > MOST_ROUNDS) throw new Error(`the journal does not reach the head, block ${chain.head.number}`);
     const writer = writers.at(-1);
     if (!writer) await simulation.takeOver();
     else if (await simulation.advance(writer)) rest = 0;
-    else if ((await journalTip()) === chain.head.hash) rest += 1;
+    else {
+      const tip = await journalTip();
+      if (tip.hash === chain.head.hash) rest += 1;
+      // A head below ours is only suspect, and stays so for as long as the chain stands still.
+      else if (tip.number >= chain.head.number) chain.mine(1);
+    }
   }
   const open = async (states: string) =>
     (await db.query<{ queue: string }>(`select distinct queue from deliveries where chain_id = $1 and state in (${states})`, [chainId]))
