@@ -48,7 +48,7 @@ function pointOf(counts: readonly Count[], { time, length, queues }: { time: num
   const value = (metric: Count["metric"], label: string) => of(metric).find(found => found.label === label)?.value;
   return {
     time,
-    events: Object.fromEntries(of("event").map(({ label, value }) => [label, Math.round((100 * value) / length) / 100])),
+    events: Object.fromEntries(of("event").map(({ label, value }) => [label, Number((value / length).toPrecision(4))])),
     reorgs: value("reorg", "") ?? 0,
     lag: value("lag", "") ?? null,
     latency: percentilesOf(of("latency").map(({ label, value }) => ({ bin: Number(label), value }))),
