@@ -13,12 +13,16 @@ process.on("disconnect", () => void db.end());
 
 async function work(seed: number): Promise<void> {
   const chainId = seed + 1;
-  process.send!(await simulate({ db, chainId, seed, steps: Number(steps) }));
+  const simulated = await simulate({ db, chainId, seed, steps: Number(steps) });
   done.push(chainId);
-  if (done.length < CLEAN_EVERY) return;
+  if (done.length === CLEAN_EVERY) await clean(done.splice(0));
+  // The last of all: what is told may be the parent's last reason to stay.
+  process.send!(simulated);
+}
+
+async function clean(finished: readonly number[]): Promise<void> {
   const { rows } = await db.query<{ name: string }>(
     "select table_name as name from information_schema.columns where table_schema = 'sluice' and column_name = 'chain_id'",
   );
-  const finished = done.splice(0);
   for (const { name } of rows) await db.query(`delete from ${name} where chain_id = any($1)`, [finished]);
 }
