@@ -25,8 +25,8 @@ export type NodeStatus = {
 };
 
 /** The longest rest after a failure, after a refusal for good, and while behind; the shortest and longest after a lie (ms). */
-const MAX_REST = 10_000;
-const REFUSED_REST = 30_000;
+const MAX_REST = 5_000;
+const REFUSED_REST = 5_000;
 const MAX_BEHIND_REST = 2_000;
 const LIE_REST = 60_000;
 const MAX_LIE_REST = 900_000;
