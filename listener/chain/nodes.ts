@@ -24,9 +24,8 @@ export type NodeStatus = {
   rateLimit: number | null;
 };
 
-/** The longest rest after a failure, after a refusal for good, and while behind; the shortest and longest after a lie (ms). */
+/** The longest rest after a failure or a refusal, and while behind; the shortest and longest after a lie (ms). */
 const MAX_REST = 5_000;
-const REFUSED_REST = 5_000;
 const MAX_BEHIND_REST = 2_000;
 const LIE_REST = 60_000;
 const MAX_LIE_REST = 900_000;
@@ -100,7 +99,7 @@ export function createHealth(name: string, log: Log, { alone, url }: { alone: bo
     /** It did not answer, or asked for patience: for `retryAfter` ms, or for a growing, jittered time. */
     failed(reason: string, kind: "failed" | "limited" | "refused", retryAfter?: number) {
       if (kind === "limited") pace.limited(Date.now());
-      downUntil = Date.now() + (retryAfter ?? (kind === "refused" ? rest(1_000, REFUSED_REST) : rest(100)));
+      downUntil = Date.now() + (retryAfter ?? rest(kind === "refused" ? 1_000 : 100));
       status.failures += 1;
       status.lastError = hide(reason);
       if (status.state === "lying") {

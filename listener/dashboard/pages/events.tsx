@@ -3,6 +3,7 @@ import type { EventView, Queue } from "../core/answers.ts";
 import { query } from "../core/api.ts";
 import { useFetched } from "../core/fetched.ts";
 import { linkTo } from "../core/location.ts";
+import { EventHead } from "../parts/event-head.tsx";
 import { More, usePages } from "../parts/more.tsx";
 import { Empty, Failure, Panel, Scroll } from "../parts/panel.tsx";
 import { Ago, Arguments, EventState, Transaction } from "../parts/words.tsx";
@@ -72,19 +73,7 @@ export function EventTable({ events, transaction = true }: { events: readonly Ev
   return (
     <Scroll name="Events" class="feed tall">
       <table>
-        <thead>
-          <tr>
-            <th scope="col" class="number">
-              Block
-            </th>
-            <th scope="col">Event</th>
-            <th scope="col">Arguments</th>
-            <th scope="col">State</th>
-            <th scope="col" class="number">
-              Age
-            </th>
-          </tr>
-        </thead>
+        <EventHead />
         <tbody>
           {events.map(event => (
             <tr key={event.position} class={event.status === "orphaned" ? "taken-back" : ""}>

@@ -2,6 +2,7 @@ import { useComputed, useSignal } from "@preact/signals";
 import { argument, plural } from "../core/format.ts";
 import { type EventLine, feed, feedLoaded, type Line, status } from "../core/live.ts";
 import { linkTo } from "../core/location.ts";
+import { EventHead } from "./event-head.tsx";
 import { Empty, Panel, Scroll } from "./panel.tsx";
 import { Ago, Arguments, EventState } from "./words.tsx";
 
@@ -74,19 +75,7 @@ function Lines({ lines }: { lines: readonly Line[] }) {
   return (
     <Scroll name="Events, the newest first" class="feed live">
       <table>
-        <thead>
-          <tr>
-            <th scope="col" class="number">
-              Block
-            </th>
-            <th scope="col">Event</th>
-            <th scope="col">Arguments</th>
-            <th scope="col">State</th>
-            <th scope="col" class="number">
-              Age
-            </th>
-          </tr>
-        </thead>
+        <EventHead />
         <tbody>
           {lines.map(line =>
             line.kind === "event" ? (
