@@ -194,7 +194,10 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
         const total = await holdTip(tx, fresh.length);
         const events = fresh.map((log, i): NewEvent => ({ position: total - fresh.length + 1 + i, log, decoded: decode(log) }));
         await insertEvents(tx, { chainId, epoch }, events, new Date());
-        if (fresh[0]) await doubtAudit(tx, chainId, fresh[0].blockNumber - 1);
+        if (fresh[0]) {
+          await doubtAudit(tx, chainId, fresh[0].blockNumber - 1);
+          await tx.query("update checkpoint set late_to = $2 where chain_id = $1", [chainId, total]);
+        }
         const routed = events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
         await deliver(tx, headRoutes, routed, "apply");
         await deliver(tx, finalRoutes, routed, "run");

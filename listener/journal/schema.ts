@@ -245,4 +245,16 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       );
     `,
   },
+  {
+    name: "late-1",
+    sql: `
+      -- The last position whose event came out of the chain's order: the past of a contract or event that joined later.
+      alter table checkpoint add column late_to bigint;
+      -- Where such a past was read before this column was there, which ones is not known any more.
+      update checkpoint c set late_to = c.events where exists (
+        select from events e join events later on later.chain_id = e.chain_id and later.position = e.position + 1
+        where e.chain_id = c.chain_id and e.live and later.live and later.block_number < e.block_number
+      );
+    `,
+  },
 ];

@@ -25,7 +25,8 @@ export async function settledUpTo(sql: Sql, chainId: number, queues: readonly st
  * The lowest block with an event of an open delivery. A replay makes again what is there, in one step: it opens nothing.
  *
  * Live events have positions in the order of the chain, so for applies the first live event from the lowest open position
- * on is as low as any. Reverts cover events that are live no more, in no such order: each is looked at, and they are few.
+ * on is as low as any; only up to `late_to`, the last that came out of this order, must all that follow be looked at. Reverts
+ * cover events that are live no more, in no such order: each is looked at, and they are few.
  */
 export async function firstOpenBlock(sql: Sql, chainId: number, queues: readonly string[]): Promise<number | null> {
   const { rows } = await sql.query<{ block: number | null }>(
@@ -39,6 +40,10 @@ export async function firstOpenBlock(sql: Sql, chainId: number, queues: readonly
        select (
          select block_number from events where chain_id = $1 and live and position >= lowest.position order by position limit 1
        ) as block from lowest
+       union all
+       select (
+         select min(block_number) from events where chain_id = $1 and live and position between lowest.position and c.late_to
+       ) from lowest join checkpoint c on c.chain_id = $1
        union all
        select e.block_number from open o join events e on e.chain_id = $1 and e.position = o.first_event where o.operation = 'revert'
      ) blocks`,

@@ -9,6 +9,7 @@ import { audit } from "../../../listener/journal/audit.ts";
 import { catchUp } from "../../../listener/journal/catch-up.ts";
 import { enterChain } from "../../../listener/journal/chains.ts";
 import { openJournal } from "../../../listener/journal/journal.ts";
+import { settledUpTo } from "../../../listener/journal/settled.ts";
 import { hashOf, nameOf } from "../../support/scripted-chain.ts";
 import { addressOf, appOf, CHAIN, chainOf, idle, openDatabases, silent, sourceOn } from "./journal-fixture.ts";
 
@@ -101,6 +102,20 @@ test("reads what a contract and an event did while they were not followed", asyn
     ...numbers.map(n => `two a${n} A apply 1`),
   ]);
   assert.deepEqual(await auditAll(db, whole, contracts, late), []);
+});
+
+test("calls nothing settled that a contract's past, read later, has still to do", async () => {
+  const chain = chainOf({ 2: ["1 A"], 3: ["2 B"], 5: ["1 A"] }, { length: 10, final: 6 });
+  const before = appOf({ One: ["A"] }, [route("q", "One.A")]);
+  const db = await open(before);
+  await listen(db, before, { One: [1, 1] }, chain);
+  await listen(db, appOf({ One: ["A"], Two: ["B"] }, [route("q", "One.A", "Two.B")]), { One: [1, 1], Two: [2, 1] }, chain);
+  const settled = async () => (await settledUpTo(db, CHAIN, ["q"]))?.number;
+
+  await db.query("update deliveries set state = 'done' where first_event = 1");
+  assert.equal(await settled(), 2, "block 3 is open, and was journaled after block 5");
+  await db.query("update deliveries set state = 'done'");
+  assert.equal(await settled(), 10);
 });
 
 test("follows an event of a contract only where that contract's ABI has it", async () => {
