@@ -1,10 +1,10 @@
 import { render } from "preact";
 import { follow } from "./core/live.ts";
-import { openSession } from "./core/session.ts";
+import { sessionKnown } from "./core/session.ts";
 import { followTheme } from "./core/theme.ts";
 import { Page } from "./page.tsx";
 
 followTheme();
-void openSession();
+void sessionKnown();
 follow();
 render(<Page />, document.getElementById("page")!);

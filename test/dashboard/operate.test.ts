@@ -109,6 +109,26 @@ describe("the page of a development chain", { skip: noBrowser }, () => {
         .waitFor();
     }));
 
+  it("waits for its session with what is pressed before it is there", () =>
+    on(async seen => {
+      const { page } = seen;
+      await page.locator(".demo").waitFor();
+      // The session is taken away, and none is given until the button has been pressed.
+      const pressed = Promise.withResolvers<void>();
+      await page.route("**/api/v1/session", async route => {
+        await pressed.promise;
+        await route.continue();
+      });
+      await page.context().clearCookies();
+      await page.reload();
+      await seen.to("#/webhooks");
+      await page.getByLabel("URL").fill("http://127.0.0.1:9/early");
+      await press(page, "Create");
+      await page.getByRole("button", { name: "Create" }).and(page.locator(":disabled")).waitFor();
+      pressed.resolve();
+      await say(page, "Created");
+    }));
+
   it("creates a webhook, tests it, rotates its secret, pauses it and replays", () =>
     on(async seen => {
       const { page } = seen;

@@ -1,4 +1,4 @@
-import { effect, signal } from "@preact/signals";
+import { signal } from "@preact/signals";
 import { ask, needsKey, send } from "./api.ts";
 
 /** What this browser may do here. `scope` is null without a session, where reads may be open all the same. */
@@ -6,12 +6,25 @@ export type Session = { scope: "read" | "operate" | "admin" | null; name: string
 
 export const session = signal<Session | undefined>(undefined);
 
-/** Finds out what this browser may do, and takes a session where one is offered without a key. */
-export async function openSession(): Promise<void> {
-  const current = await ask<Session>("session").catch(() => undefined);
-  if (current?.offered && current.scope === null) return signIn(undefined);
+let opening: Promise<void> | undefined;
+
+/**
+ * Settles when it is known what this browser may do, and a session has been taken where one is offered without a key.
+ * Whatever changes something waits for it: a person may press a button before the page has its session. Asks again where
+ * the API did not answer before. Never rejects.
+ */
+export function sessionKnown(): Promise<void> {
+  opening ??= openSession().catch(() => {
+    opening = undefined;
+  });
+  return opening;
+}
+
+async function openSession(): Promise<void> {
+  const current = await ask<Session>("session");
+  if (current.offered && current.scope === null) return signIn(undefined);
   session.value = current;
-  if (current && !current.reads) needsKey.value = "missing";
+  if (!current.reads) needsKey.value = "missing";
 }
 
 /** @throws ApiError where the key is not known */
@@ -19,18 +32,3 @@ export async function signIn(key: string | undefined): Promise<void> {
   session.value = await send<Session>("POST", "session", key === undefined ? {} : { key });
   needsKey.value = false;
 }
-
-export async function signOut(): Promise<void> {
-  await send("DELETE", "session");
-  await openSession();
-}
-
-/** Calls `again` when a key has been given, now that more is answered than before. */
-export const onSignedIn = (again: () => void): (() => void) => {
-  let before = session.peek()?.scope;
-  return effect(() => {
-    const now = session.value?.scope;
-    if (now && now !== before) again();
-    before = now;
-  });
-};

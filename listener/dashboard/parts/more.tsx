@@ -1,6 +1,6 @@
-import { useSignal } from "@preact/signals";
+import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import type { Page } from "../core/answers.ts";
 import { ask } from "../core/api.ts";
 
@@ -8,38 +8,43 @@ type Pages<Item> = { items: readonly Item[]; next: string | null; read: number; 
 
 const BEFORE = { items: [], next: null, read: 0, busy: true } as const;
 
-/** A list of the API, page by page: the first at once and again every `every` milliseconds, the others when asked for. */
+/**
+ * A list of the API, page by page: the first at once and again every `every` milliseconds, the others when asked for. An
+ * answer that something newer has been asked after is not shown.
+ */
 export function usePages<Item>(path: string, { every }: { every?: number } = {}) {
-  const pages = useSignal<Pages<Item>>(BEFORE);
-  const at = (cursor: string) => `${path}${path.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(cursor)}`;
-  const first = async () => {
-    try {
-      const { items, nextCursor } = await ask<Page<Item>>(path);
-      pages.value = { items, next: nextCursor, read: 1, busy: false };
-    } catch (error) {
-      pages.value = { ...pages.value, error: error as Error, busy: false };
-    }
-  };
-  const more = async () => {
-    const { items: before, next, read } = pages.value;
-    if (next === null) return;
-    pages.value = { ...pages.value, busy: true };
-    try {
-      const { items, nextCursor } = await ask<Page<Item>>(at(next));
-      pages.value = { items: [...before, ...items], next: nextCursor, read: read + 1, busy: false };
-    } catch (error) {
-      pages.value = { ...pages.value, error: error as Error, busy: false };
-    }
-  };
+  const list = useMemo(() => {
+    const pages = signal<Pages<Item>>(BEFORE);
+    let asked = 0;
+    const take = async (from: string, after: readonly Item[], read: number) => {
+      const mine = ++asked;
+      let next: Pages<Item>;
+      try {
+        const { items, nextCursor } = await ask<Page<Item>>(from);
+        next = { items: [...after, ...items], next: nextCursor, read: read + 1, busy: false };
+      } catch (error) {
+        next = { ...pages.value, error: error as Error, busy: false };
+      }
+      if (mine === asked) pages.value = next;
+    };
+    const first = () => take(path, [], 0);
+    const more = () => {
+      const { items, next, read } = pages.value;
+      if (next === null) return;
+      pages.value = { ...pages.value, busy: true };
+      return take(`${path}${path.includes("?") ? "&" : "?"}cursor=${encodeURIComponent(next)}`, items, read);
+    };
+    return { pages, first, more };
+  }, [path]);
   useEffect(() => {
-    pages.value = BEFORE;
-    void first();
+    void list.first();
     if (every === undefined) return;
-    // Whoever has read on shall not lose their place.
-    const timer = setInterval(() => document.visibilityState === "visible" && pages.value.read <= 1 && void first(), every);
+    // Whoever has read on, or is about to, shall not lose their place.
+    const undisturbed = () => list.pages.value.read <= 1 && !list.pages.value.busy;
+    const timer = setInterval(() => document.visibilityState === "visible" && undisturbed() && void list.first(), every);
     return () => clearInterval(timer);
-  }, [path, every]);
-  return { pages: pages.value, more: () => void more(), again: () => void first() };
+  }, [list, every]);
+  return { pages: list.pages.value, more: () => void list.more(), again: () => void list.first() };
 }
 
 export function More({
