@@ -129,7 +129,7 @@ export async function waitForDb(db: Db, log: Log, signal: AbortSignal): Promise<
   await outlast(ask, { log, signal });
 }
 
-/** Resolves after `ms`, or at once when `signal` aborts; never rejects. */
+/** Resolves after `ms` (soon where that is past), or at once when `signal` aborts; never rejects. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.resolve();
   return new Promise(resolve => {
@@ -138,7 +138,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener("abort", done);
       resolve();
     };
-    const timer = setTimeout(done, ms);
+    const timer = setTimeout(done, Math.max(0, ms));
     signal?.addEventListener("abort", done, { once: true });
   });
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { cleanText, isDbOutage, migrate, openDb, transaction, waitForDb } from "../../listener/db.ts";
+import { cleanText, isDbOutage, migrate, openDb, sleep, transaction, waitForDb } from "../../listener/db.ts";
 import { SluiceError } from "../../listener/errors.ts";
 import { JOURNAL_MIGRATIONS } from "../../listener/journal/schema.ts";
 import { openTestDatabase } from "../support/database.ts";
@@ -9,6 +9,17 @@ import { freePort } from "../support/ports.ts";
 import { silent } from "../support/silent.ts";
 
 describe("database", () => {
+  it("does not wait for a moment that is past, and warns of nothing", async () => {
+    const warnings: string[] = [];
+    const hear = ({ name }: Error) => void warnings.push(name);
+    process.on("warning", hear);
+    await sleep(-0.54);
+    // A warning is told on a later turn.
+    await sleep(1);
+    process.off("warning", hear);
+    assert.deepEqual(warnings, []);
+  });
+
   it("runs each migration once when several processes start at the same time", async () => {
     await using base = await openTestDatabase([]);
     const pools = Array.from({ length: 6 }, () => openDb(base.url));

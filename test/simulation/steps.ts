@@ -23,30 +23,22 @@ function someFault({ random }: Simulation): DbFault | undefined {
   };
 }
 
-const settleFinality = ({ chain, finality }: Simulation) => {
-  if (typeof finality === "number") chain.finalize(finality);
-};
-
 /** Everything that may happen, and how often. */
 export const STEPS: readonly Step[] = [
   {
     weight: 16,
     name: "mine",
-    run(simulation) {
-      const { chain, random } = simulation;
+    run({ chain, random }) {
       chain.mine(1 + random.below(2), random.below(3));
-      settleFinality(simulation);
     },
   },
   {
     weight: 0.2,
     name: "mine many",
-    run(simulation) {
-      const { chain, random } = simulation;
+    run({ chain, random }) {
       chain.mine(130 + random.below(20), 0);
       chain.mine(3);
       chain.finalize(30);
-      settleFinality(simulation);
     },
   },
   {
@@ -59,25 +51,21 @@ export const STEPS: readonly Step[] = [
   {
     weight: 4,
     name: "reorg",
-    run(simulation) {
-      const { chain, random } = simulation;
+    run({ chain, random }) {
       const depth = Math.min(chain.depth(), 1 + random.below(random.below(4) === 0 ? 30 : 4));
       if (depth === 0) return;
       // Mostly longer than what it replaces; sometimes shorter, as when a head is only taken back.
       chain.reorg(depth, random.below(6) === 0 ? random.below(depth) : depth + random.below(3), random.below(3));
-      settleFinality(simulation);
     },
   },
   {
     weight: 2,
     name: "A, B, A",
-    run(simulation) {
-      const { chain, random } = simulation;
+    run({ chain, random }) {
       const back = chain.left.slice(-REMEMBERED).filter(block => chain.contains(chain.finalized, block));
       if (back.length === 0) return;
       chain.switchTo(random.pick(back));
       if (random.below(2) === 0) chain.mine(1 + random.below(3));
-      settleFinality(simulation);
     },
   },
   {

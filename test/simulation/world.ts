@@ -43,8 +43,8 @@ const { signal: never } = new AbortController();
  */
 export async function openSimulation({ db, chainId, seed }: { db: Db; chainId: number; seed: number }) {
   const random = randomFrom(seed);
-  const chain = simChain(randomFrom(seed ^ 0x5eed));
   const finality = random.below(2) === 0 ? ("finalized" as const) : 4 + random.below(24);
+  const chain = simChain(randomFrom(seed ^ 0x5eed), typeof finality === "number" ? finality : undefined);
   const verify = random.below(4) === 0 ? ("receipts" as const) : ("bloom" as const);
   const window = 1 + random.below(40);
   const endpoints: Endpoint[] = Array.from({ length: 1 + random.below(3) }, () => ({

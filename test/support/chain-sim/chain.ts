@@ -10,8 +10,10 @@ const GENESIS_TIME = 1_700_000_000;
 /**
  * A chain of blocks with real hashes, roots and blooms, in which anything may happen that may happen to a chain: branches of
  * any depth above the finalized block, and a return to one that was left. The same random numbers give the same chain.
+ *
+ * @param confirmations after so many blocks one is final, from the first block on: whoever counts them may rely on it at any time
  */
-export function simChain(random: Random) {
+export function simChain(random: Random, confirmations?: number) {
   const blocks = new Map<string, SimBlock>();
   let salt = 0;
   const build = (parent: SimBlock | undefined, transactions: readonly (readonly Emitted[])[], token = parent?.token ?? emptyToken()) => {
@@ -33,6 +35,9 @@ export function simChain(random: Random) {
     return block;
   };
   const contains = (block: SimBlock, tip = head) => at(block.number, tip) === block;
+  const confirm = () => {
+    if (confirmations !== undefined) chain.finalize(confirmations);
+  };
 
   const chain = {
     genesis,
@@ -54,11 +59,13 @@ export function simChain(random: Random) {
         const { transactions, after } = act(head.token, random, random.below(busy + 1));
         head = build(head, transactions, after);
       }
+      confirm();
       return head;
     },
     /** Adds a block with exactly these transactions. What they say is not added to the token's state. */
     mineRaw(transactions: readonly (readonly Emitted[])[]): SimBlock {
       head = build(head, transactions);
+      confirm();
       return head;
     },
     /** How deep a reorg may go without touching what is final. */
@@ -75,6 +82,7 @@ export function simChain(random: Random) {
       if (!contains(finalized, block)) throw new Error("that branch does not hold the finalized block");
       left.push(head);
       head = block;
+      confirm();
     },
     /** Calls everything up to this many blocks below the head final. */
     finalize(confirmations: number): void {
