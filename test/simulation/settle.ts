@@ -94,11 +94,11 @@ export async function compare(simulation: Simulation): Promise<Difference> {
   for (const { what } of await rows<{ what: string }>("select what from disorder where chain_id = $1")) wrong(what);
 
   // What is final and of the task's event has run; nothing else has.
-  const unpaid = await rows<{ position: number; live: boolean | null; ran: boolean; due: boolean }>(
-    `select position, e.live, p.times is not null as ran, e.block_number <= c.finalized_number as due
+  const unpaid = await rows<{ position: number; ran: boolean }>(
+    `select position, p.times is not null as ran
      from (select * from events where chain_id = $1 and name = 'Minted') e full join (select * from payouts where chain_id = $1) p using (position)
      left join checkpoint c on c.chain_id = $1
-     where (e.live and e.block_number <= c.finalized_number) is distinct from (p.times is not null) and (e.live or p.times is not null)`,
+     where (e.live and e.block_number <= coalesce(c.finalized_number, -1)) is distinct from (p.times is not null) and (e.live or p.times is not null)`,
   );
   for (const { position, ran } of unpaid) {
     if (ran) wrong(`the task ran for event ${position}, which is not final`);
