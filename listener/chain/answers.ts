@@ -19,8 +19,9 @@ function count(value: unknown, what: string): number {
   return number;
 }
 
-/** Lower-case, so that the same bytes are the same text whichever node wrote them. */
-function bytes(value: unknown, what: string, length?: number): Hex {
+/** Lower-case, so that the same bytes are the same text whichever node wrote them. `same`: what may be the same once more. */
+function bytes(value: unknown, what: string, { length, same }: { length?: number; same?: Hex | undefined } = {}): Hex {
+  if (same !== undefined && value === same) return same;
   if (typeof value !== "string" || !BYTES.test(value)) throw new MalformedAnswerError(`${what} is not a string of bytes`);
   if (length !== undefined && value.length !== 2 + 2 * length) throw new MalformedAnswerError(`${what} is not of ${length} bytes`);
   return value.toLowerCase();
@@ -35,10 +36,10 @@ export function parseHeader(answer: unknown): Header {
   const raw = fieldsOf(answer, "a block");
   return {
     number: count(raw.number, "a block's number"),
-    hash: bytes(raw.hash, "a block's hash", 32),
-    parentHash: bytes(raw.parentHash, "a block's parent hash", 32),
+    hash: bytes(raw.hash, "a block's hash", { length: 32 }),
+    parentHash: bytes(raw.parentHash, "a block's parent hash", { length: 32 }),
     timestamp: count(raw.timestamp, "a block's timestamp"),
-    logsBloom: bytes(raw.logsBloom ?? EMPTY_BLOOM, "a block's bloom", 256),
+    logsBloom: bytes(raw.logsBloom ?? EMPTY_BLOOM, "a block's bloom", { length: 256 }),
   };
 }
 
@@ -50,22 +51,24 @@ export function parseHeader(answer: unknown): Header {
  */
 export function parseLogs(answer: unknown): Log[] {
   if (!Array.isArray(answer)) throw new MalformedAnswerError("eth_getLogs answered something that is not a list");
-  return answer.map(parseLog);
+  let before: Log | undefined;
+  return answer.map(raw => (before = parseLog(raw, before)));
 }
 
-function parseLog(answer: unknown): Log {
+/** @param before the log before this one, with which it often shares block, transaction, contract and event: held once then */
+function parseLog(answer: unknown, before: Log | undefined): Log {
   const raw = fieldsOf(answer, "a log");
   if (raw.removed) throw new BadAnswerError(`log ${raw.logIndex} of block ${raw.blockNumber} is marked as removed`);
   if (!Array.isArray(raw.topics)) throw new MalformedAnswerError("a log's topics are not a list");
   return {
     blockNumber: count(raw.blockNumber, "a log's block number"),
-    blockHash: bytes(raw.blockHash, "a log's block hash", 32),
+    blockHash: bytes(raw.blockHash, "a log's block hash", { length: 32, same: before?.blockHash }),
     blockTimestamp: raw.blockTimestamp == null ? undefined : count(raw.blockTimestamp, "a log's timestamp"),
-    transactionHash: bytes(raw.transactionHash, "a log's transaction hash", 32),
+    transactionHash: bytes(raw.transactionHash, "a log's transaction hash", { length: 32, same: before?.transactionHash }),
     transactionIndex: count(raw.transactionIndex, "a log's transaction index"),
     logIndex: count(raw.logIndex, "a log's index"),
-    address: bytes(raw.address, "a log's address", 20),
-    topics: raw.topics.map(topic => bytes(topic, "a topic", 32)),
+    address: bytes(raw.address, "a log's address", { length: 20, same: before?.address }),
+    topics: raw.topics.map((topic, i) => bytes(topic, "a topic", { length: 32, same: before?.topics[i] })),
     data: bytes(raw.data, "a log's data"),
   };
 }

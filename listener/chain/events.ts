@@ -172,8 +172,14 @@ function addressFinder(type: ParamType): ((json: unknown) => string[]) | undefin
 }
 
 /** JSON of decoded arguments, with integers as decimal strings. */
-export function argumentsToJson(decoded: Arguments): string {
-  return JSON.stringify(decoded, (_, value) => (typeof value === "bigint" ? value.toString() : value));
+export function argumentsToJson(value: Value): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "bigint") return `"${value}"`;
+  if (typeof value === "boolean") return String(value);
+  if (Array.isArray(value)) return `[${value.map(argumentsToJson).join(",")}]`;
+  let members = "";
+  for (const name in value) members += `${members && ","}${JSON.stringify(name)}:${argumentsToJson(value[name]!)}`;
+  return `{${members}}`;
 }
 
 /** What became of a log: an event of ours with its arguments, or the reason why it cannot be one. */

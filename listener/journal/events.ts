@@ -94,28 +94,22 @@ export async function insertEvents(
   }, copy);
 }
 
-/** A row in COPY's text format; `tail` is what all rows end in. */
+/** A row in COPY's text format; `tail` is what all rows end in. Of hashes, addresses and data only the digits are left by now. */
 function copyRow(chainId: number, { position, log, decoded }: NewEvent, tail: string): string {
   const { blockNumber, blockHash, blockTimestamp, transactionHash, transactionIndex, logIndex, address, topics, data } = log;
+  const place = `${chainId}\t${position}\t${blockNumber}\t${blockHash}\t${blockTimestamp}\t${transactionHash}\t${transactionIndex}\t${logIndex}`;
   const json = decoded.arguments && argumentsToJson(decoded.arguments);
-  const place = [
-    chainId,
-    position,
-    blockNumber,
-    escapeCopy(blockHash),
-    blockTimestamp,
-    escapeCopy(transactionHash),
-    transactionIndex,
-    logIndex,
-  ];
-  const meaning = [address, decoded.contract, decoded.name, json, `{${topics.join(",")}}`, data, decoded.error];
-  return `${place.join("\t")}\t${meaning.map(text => (text === undefined ? "\\N" : escapeCopy(text))).join("\t")}\t${tail}\n`;
+  const meaning = `${address}\t${escapeCopy(decoded.contract)}\t${escapeCopy(decoded.name)}\t${escapeCopy(json)}`;
+  return `${place}\t${meaning}\t{${topics.join(",")}}\t${data}\t${escapeCopy(decoded.error)}\t${tail}\n`;
 }
 
 const SPECIAL = /[\\\t\n\r]/g;
 const ESCAPES: Record<string, string> = { "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r" };
 
-const escapeCopy = (text: string) => (/[\\\t\n\r]/.test(text) ? text.replace(SPECIAL, found => ESCAPES[found]!) : text);
+function escapeCopy(text: string | undefined): string {
+  if (text === undefined) return "\\N";
+  return text.search(SPECIAL) < 0 ? text : text.replace(SPECIAL, found => ESCAPES[found]!);
+}
 
 /** What of the raw log a handler needs: nothing, where it was decoded. */
 const DECODED_COLUMNS = EVENT_COLUMNS.replace(
