@@ -66,7 +66,8 @@ describe("the page of a development chain", { skip: noBrowser }, () => {
   }
 
   const press = (page: Page, name: string) => page.locator(".demo, .new-endpoint").getByRole("button", { name, exact: true }).click();
-  const say = (page: Page, text: string | RegExp) => page.locator("output.outcome", { hasText: text }).waitFor();
+  const say = (page: Page, text: string | RegExp, timeout = 30_000) =>
+    page.locator("output.outcome", { hasText: text }).waitFor({ timeout });
 
   it("says where the jobs are", () =>
     on(async ({ page }) => {
@@ -98,7 +99,8 @@ describe("the page of a development chain", { skip: noBrowser }, () => {
       await tile.getByText("running").waitFor();
 
       await press(page, "Burst");
-      await say(page, "200 transfers sent");
+      // A busy machine has 200 transactions to sign and to mine.
+      await say(page, "200 transfers sent", 120_000);
       const transfers = () => database.db.query("select from sluice.events where name = 'Transfer'");
       await eventually(async () => (await transfers()).rowCount! > 200, { timeout: 60_000 });
       await press(page, "Reorg");
@@ -148,7 +150,7 @@ describe("the page of a development chain", { skip: noBrowser }, () => {
       const answer = page.locator(".letters li").first();
       await answer.getByText("200").waitFor();
       await answer.getByText("thanks").waitFor();
-      assert.equal(receiver.received.at(-1)!.payload.type, "test");
+      assert.ok(receiver.received.some(({ payload }) => payload.type === "test"));
       await seen.to("#/webhooks");
       const row = page.locator("tbody tr", { hasText: receiver.url });
       await row.getByText("active").waitFor();
