@@ -40,7 +40,7 @@ async function allHolders({ tx, chainId }: AuditContext, token: string): Promise
        select arguments ->> 'from' as sender, arguments ->> 'to' as recipient, (arguments ->> 'value')::numeric as amount from events
        where chain_id = $1 and address = $2 and name = 'Transfer' and live and error is null
      ), moves as (select recipient as address, amount from transfers union all select sender, -amount from transfers)
-     select address, sum(amount)::numeric(78,0) as balance from moves where address <> $3 group by address order by address`,
+     select address, sum(amount) as balance from moves where address <> $3 group by address order by address`,
     [chainId, token, ZeroAddress],
   );
   return { holders, sum: holders.reduce((total, { balance }) => total + balance, 0n) };
@@ -49,17 +49,14 @@ async function allHolders({ tx, chainId }: AuditContext, token: string): Promise
 /** Orphaned transfers count as moves too: what they did has to be gone. */
 async function holdersSince({ tx, chainId }: AuditContext, token: string, since: number): Promise<{ holders: Holder[]; sum: bigint }> {
   const { rows: holders } = await tx.query<Holder>(
-    `select a.address, coalesce(b.balance, 0)::numeric(78,0) as balance from (
+    `select a.address, coalesce(b.balance, 0) as balance from (
        select distinct unnest(array[arguments ->> 'from', arguments ->> 'to']) as address from events
        where chain_id = $1 and block_number >= $3 and address = $2 and name = 'Transfer' and error is null
      ) a left join balances b on b.chain_id = $1 and b.address = a.address
      where a.address <> $4 order by a.address`,
     [chainId, token, since, ZeroAddress],
   );
-  const { rows } = await tx.query<{ sum: bigint }>(
-    "select coalesce(sum(balance), 0)::numeric(78,0) as sum from balances where chain_id = $1",
-    [chainId],
-  );
+  const { rows } = await tx.query<{ sum: bigint }>("select coalesce(sum(balance), 0) as sum from balances where chain_id = $1", [chainId]);
   return { holders, sum: rows[0]!.sum };
 }
 

@@ -5,10 +5,13 @@ import type { Event } from "../contracts.ts";
 
 type Transfer = Event<"SluiceToken.Transfer">;
 
-/** What each account holds. An account without a row holds nothing. */
+/** In how many rows the holders are counted, by the last digit of their address: two batches seldom meet in one. */
+const SHARDS = 16;
+
+/** What each account holds, and how many hold something. An account without a row holds nothing. */
 export const balances: Projection<Transfer> = {
   name: "balances",
-  tables: ["balances"],
+  tables: ["balances", "holders"],
   migrations: [
     `create table balances (
        chain_id bigint not null,
@@ -19,6 +22,17 @@ export const balances: Projection<Transfer> = {
      create index balances_holders on balances (chain_id) where balance > 0;`,
     // A balance that no index knows is changed in place, where its page has room.
     "drop index balances_holders; alter table balances set (fillfactor = 50);",
+    // On its way a balance may pass the bounds of a uint256. The holders are counted as they come and go: of a million, a
+    // count would read them all.
+    `alter table balances alter column balance type numeric;
+     create table holders (
+       chain_id bigint not null,
+       shard int not null,
+       count bigint not null,
+       primary key (chain_id, shard)
+     );
+     insert into holders (chain_id, shard, count)
+     select chain_id, strpos('0123456789abcdef', lower(right(address, 1))) - 1, count(*) from balances where balance > 0 group by 1, 2;`,
   ],
   apply: (tx, events) => move(tx, events, 1n),
   revert: (tx, events) => move(tx, events, -1n),
@@ -39,16 +53,39 @@ async function move(tx: Tx, events: readonly Transfer[], sign: bigint): Promise<
   const chainId = events[0]!.chainId;
   const addresses = sorted.map(([address]) => address);
   // Deliveries run side by side, so a balance may pass below zero on its way; at the end of all of them it has not.
-  const { rows } = await tx.query<{ empty: boolean }>(
+  const { rows } = await tx.query<{ address: string; balance: bigint }>(
     `with changed as (
        insert into balances as b (chain_id, address, balance) select $1, * from unnest($2::text[], $3::numeric[])
        on conflict (chain_id, address) do update set balance = b.balance + excluded.balance
-       returning balance = 0 as empty
-     ) select coalesce(bool_or(empty), false) as empty from changed`,
+       returning address, balance
+     ) select address, balance from changed join unnest($2::text[], $3::numeric[]) as change (address, by) using (address)
+       where balance = 0 or (balance > 0) <> (balance - by > 0)`,
     [chainId, addresses, sorted.map(([, by]) => by)],
   );
-  if (!rows[0]!.empty) return;
-  await tx.query("delete from balances where chain_id = $1 and address = any($2) and balance = 0", [chainId, addresses]);
+  if (rows.length === 0) return;
+  const empty = rows.filter(({ balance }) => balance === 0n).map(({ address }) => address);
+  if (empty.length > 0) {
+    await tx.query("delete from balances where chain_id = $1 and address = any($2) and balance = 0", [chainId, empty]);
+  }
+  await countTurned(
+    tx,
+    chainId,
+    rows.filter(({ address, balance }) => balance > 0n || balance - changes.get(address)! > 0n),
+  );
+}
+
+/** Counts those that hold something now and did not before, and those that did and do not. */
+async function countTurned(tx: Tx, chainId: number, turned: readonly { address: string; balance: bigint }[]): Promise<void> {
+  const counts = Array<number>(SHARDS).fill(0);
+  for (const { address, balance } of turned) counts[Number.parseInt(address.at(-1)!, SHARDS)]! += balance > 0n ? 1 : -1;
+  const shards = counts.flatMap((count, shard) => (count === 0 ? [] : [shard]));
+  if (shards.length === 0) return;
+  await tx.query(
+    `insert into holders as h (chain_id, shard, count) select $1, * from unnest($2::int[], $3::bigint[])
+     on conflict (chain_id, shard) do update set count = h.count + excluded.count`,
+    [chainId, shards, shards.map(shard => counts[shard])],
+  );
+  await tx.query("delete from holders where chain_id = $1 and shard = any($2) and count = 0", [chainId, shards]);
 }
 
 /** The balance of an account in the smallest unit. */
@@ -71,8 +108,9 @@ export async function readBalances(sql: Sql, chainId: number, addresses: readonl
 
 /** How many accounts hold something. */
 export async function countHolders(sql: Sql, chainId: number): Promise<number> {
-  const { rows } = await sql.query<{ holders: number }>("select count(*) as holders from balances where chain_id = $1 and balance > 0", [
-    chainId,
-  ]);
+  const { rows } = await sql.query<{ holders: number }>(
+    "select coalesce(sum(count), 0)::bigint as holders from holders where chain_id = $1",
+    [chainId],
+  );
   return rows[0]!.holders;
 }

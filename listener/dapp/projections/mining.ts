@@ -37,6 +37,8 @@ export const mining: Projection<Mined | Retargeted> = {
        primary key (chain_id, beneficiary)
      );
      create index mining_miners_by_rewards on mining_miners (chain_id, rewards desc, beneficiary);`,
+    // One reward fits into 256 bits; what many add up to need not.
+    "alter table mining_miners alter column rewards type numeric;",
   ],
 
   async apply(tx, events) {

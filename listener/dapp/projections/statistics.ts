@@ -61,6 +61,8 @@ export const statistics: Projection<Counted> = {
        paused boolean not null,
        primary key (chain_id, position)
      );`,
+    // One amount fits into 256 bits; what many add up to need not.
+    "alter table statistics alter column value type numeric; alter table statistics_series alter column value type numeric;",
   ],
 
   async apply(tx, events) {

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import type { JournalEvent, Projection } from "../../../listener/app.ts";
 import { accounts } from "../../../listener/dapp/projections/accounts.ts";
 import { balances, countHolders, readBalance } from "../../../listener/dapp/projections/balances.ts";
+import { mining, readMiners } from "../../../listener/dapp/projections/mining.ts";
 import { readSeries, readStatistics, statistics } from "../../../listener/dapp/projections/statistics.ts";
 import { readTransfers, transfers } from "../../../listener/dapp/projections/transfers.ts";
 import { app } from "../../../listener/dapp/routes.ts";
@@ -127,6 +128,57 @@ describe("projections", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it("adds up amounts beyond a uint256, and takes them back", async () => {
+    await clear();
+    const most = 2n ** 256n - 1n;
+    const times = 20;
+    const said = (name: string, values: object, i: number) =>
+      ({
+        ...{ id: `event-${i}`, chainId: 1, position: i, contract: "SluiceToken", address: holder(9), event: `SluiceToken.${name}` },
+        ...{ arguments: values, block: { number: i, hash: `0x${i}`, timestamp: 60 }, transactionHash: `0x${i}`, logIndex: 0 },
+      }) as unknown as JournalEvent;
+    const all = Array.from({ length: times }, (_, i) => [
+      said("Transfer", { from: holder(1), to: holder(2), value: most }, 4 * i + 1),
+      said("Minted", { minter: holder(1), to: holder(2), amount: most, reason: `0x${"00".repeat(32)}`, sequence: 0n }, 4 * i + 2),
+      said("Mined", { beneficiary: holder(3), epoch: most, reward: most, digest: `0x${"00".repeat(32)}`, nonce: most }, 4 * i + 3),
+      said("Transfer", { from: holder(0), to: holder(2), value: most }, 4 * i + 4),
+    ]).flat();
+    const eachOf = (operation: "apply" | "revert") => async () => {
+      for (const projection of [...ALL, mining as unknown as Any]) {
+        const mine = all.filter(({ event }) => wanted(projection).has(event));
+        for (const batch of batches(mine, [3])) await run(projection, operation, batch);
+      }
+    };
+    await eachOf("apply")();
+    const sum = BigInt(times) * most;
+    const { volume, supply, minted, mined } = await readStatistics(base.db, 1);
+    assert.deepEqual({ volume, supply, minted, mined }, { volume: sum, supply: sum, minted: sum, mined: sum });
+    assert.equal(await readBalance(base.db, 1, holder(2)), 2n * sum);
+    assert.equal((await readMiners(base.db, 1, 1))[0]!.rewards, sum);
+    assert.equal(await countHolders(base.db, 1), 1);
+    await eachOf("revert")();
+    assert.equal((await readStatistics(base.db, 1)).volume, 0n);
+    assert.equal(await countHolders(base.db, 1), 0);
+    assert.deepEqual(await readMiners(base.db, 1, 1), []);
+  });
+
+  it("counts holders of batches that run side by side", async () => {
+    await clear();
+    const accounts = Array.from({ length: 40 }, (_, i) => holder(i + 1));
+    // Each account gets 1 of the account before it, so that most pass below zero or through it in any order of the batches.
+    const moves = accounts.flatMap((to, i) => [
+      { from: i === 0 ? holder(0) : accounts[i - 1]!, to, value: 1n },
+      { from: holder(0), to: accounts[i % 2]!, value: 1n },
+    ]);
+    const all = moves.map(
+      (values, i) => ({ event: "SluiceToken.Transfer", chainId: 1, position: i + 1, arguments: values }) as unknown as JournalEvent,
+    );
+    await Promise.all(batches(all, [3, 1, 4]).map(batch => run(balances as unknown as Any, "apply", batch)));
+    const { rows } = await base.db.query<{ count: number }>("select count(*) from balances where balance > 0");
+    assert.equal(await countHolders(base.db, 1), rows[0]!.count);
+    assert.equal(rows[0]!.count, 3);
   });
 
   it("an account's history has every transfer of it, newest first, page by page", async () => {
