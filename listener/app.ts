@@ -2,6 +2,7 @@ import type { Abi, EventArguments, EventNames } from "./chain/abi.ts";
 import { type Arguments, compileEvents, type EventDecoder } from "./chain/events.ts";
 import type { Rpc } from "./chain/rpc.ts";
 import type { BlockRef, Hex } from "./chain/types.ts";
+import type { Finality } from "./config.ts";
 import type { Migration, Sql, Tx } from "./db.ts";
 import { SluiceError } from "./errors.ts";
 
@@ -75,12 +76,21 @@ export type Projection<E extends JournalEvent = JournalEvent> = {
 };
 
 /**
- * An effect that nothing can undo: it waits for finality, gets one event per job, and runs at least once. `key` is the
- * same at every try, so that whoever receives the effect can drop a repetition.
+ * When an event is delivered: as soon as its block is there, once the chain calls that block safe or final, or under so many
+ * later blocks.
+ */
+export type DeliveryFinality = "latest" | Finality;
+
+/** What a task gets beside its event. `key` is the same at every try, so that whoever receives the effect can drop a repetition. */
+export type TaskContext = { key: string; attempt: number; signal: AbortSignal; sql: Sql };
+
+/**
+ * An effect outside of this database: it gets one event per job and runs at least once. Unless told, it waits for finality,
+ * for nothing can undo it. One that does not is told by `operation` that a reorg took an event which it was run for.
  */
 export type Task<E extends JournalEvent = JournalEvent> = {
   name: string;
-  run(event: E, context: { key: string; attempt: number; signal: AbortSignal; sql: Sql }): Promise<void>;
+  run(event: E, context: TaskContext & { operation: "apply" | "revert" }): Promise<void>;
 };
 
 type RouteBase = {
@@ -94,15 +104,20 @@ type RouteBase = {
   orderBy?: (event: JournalEvent<string, never>) => string;
 };
 
-/** Which events feed which queue. A projection follows the head; a task waits for finality: the types leave no third way. */
+/** Which events feed which queue. A projection follows the head; a task waits for finality, unless it says that it need not. */
 export type Route = RouteBase &
-  ({ projection: Projection<never>; batch?: number; task?: never } | { task: Task<never>; projection?: never });
+  (
+    | { projection: Projection<never>; batch?: number; task?: never; finality?: never }
+    | { task: Task<never>; finality?: DeliveryFinality; projection?: never }
+  );
 
 /** A route in the form that the core works with: defaults filled in, names checked. */
 export type CompiledRoute = {
   queue: string;
   events: ReadonlySet<string>;
-  follows: "head" | "finality";
+  finality: DeliveryFinality;
+  /** Its deliveries are `apply`, and `revert` for what a reorg takes; otherwise `run`, which nothing takes back. */
+  undoable: boolean;
   batch: number;
   concurrency: number;
   attempts: number;
@@ -122,6 +137,7 @@ export type App = {
 
 const QUEUE_NAME = /^[a-z][a-z0-9-]{0,40}$/;
 const MAX_BATCH = 1_000;
+const MAX_CONFIRMATIONS = 10_000;
 /** Queues that are there without a route. */
 const RESERVED = new Set(["webhooks"]);
 
@@ -143,6 +159,8 @@ export function defineApp(definition: { contracts: Contracts; routes: readonly R
     for (const event of events) if (!names.has(event)) problems.push(`queue ${queue}: no contract has an event ${event}`);
     const batch = "batch" in route ? (route.batch ?? 1) : 1;
     if (!Number.isInteger(batch) || batch < 1 || batch > MAX_BATCH) problems.push(`queue ${queue}: batch must be from 1 to ${MAX_BATCH}`);
+    if (!isFinality(route.finality ?? "latest"))
+      problems.push(`queue ${queue}: finality must be "finalized", "safe", "latest" or confirmations from 1 to ${MAX_CONFIRMATIONS}`);
   }
   if (problems.length > 0) throw new SluiceError(`the application's routes have mistakes:\n  ${problems.join("\n  ")}`);
 
@@ -158,11 +176,18 @@ export function defineApp(definition: { contracts: Contracts; routes: readonly R
   };
 }
 
+const isFinality = (given: DeliveryFinality) =>
+  typeof given === "number"
+    ? Number.isInteger(given) && given >= 1 && given <= MAX_CONFIRMATIONS
+    : ["finalized", "safe", "latest"].includes(given);
+
 function compileRoute(route: Route): CompiledRoute {
+  const finality = route.projection ? "latest" : (route.finality ?? "finalized");
   return {
     queue: route.queue,
     events: new Set(route.events),
-    follows: route.projection ? "head" : "finality",
+    finality,
+    undoable: finality !== "finalized",
     // An ordered queue releases one delivery of a key at a time, so a delivery must not hold two keys.
     batch: route.orderBy ? 1 : "batch" in route ? (route.batch ?? 1) : 1,
     concurrency: route.concurrency ?? 4,

@@ -3,7 +3,7 @@ import type { App } from "../app.ts";
 import { readRates } from "../journal/activity.ts";
 import { countDeliveries, readOldest } from "../journal/status.ts";
 import { read } from "./read.ts";
-import { time } from "./schemas.ts";
+import { deliveryFinality, time } from "./schemas.ts";
 import { queueCounts } from "./status.ts";
 
 const queue = queueCounts.extend({
@@ -11,6 +11,7 @@ const queue = queueCounts.extend({
   kind: z.enum(["projection", "task"]),
   handler: z.string().describe("the name of the projection or the task"),
   follows: z.enum(["head", "finality"]),
+  finality: deliveryFinality.describe("when an event is delivered: a number is one of confirmations"),
   events: z.array(z.string()).describe("what feeds it"),
   batch: z.int().describe("events per delivery at most"),
   ordered: z.boolean().describe("whether deliveries of one key run one after another"),
@@ -36,7 +37,8 @@ export const queuesRead = (app: App) =>
         name: route.queue,
         kind: route.task ? ("task" as const) : ("projection" as const),
         handler: route.task?.name ?? route.projection!.name,
-        follows: route.follows,
+        follows: route.finality === "latest" ? ("head" as const) : ("finality" as const),
+        finality: route.finality,
         events: [...route.events],
         batch: route.batch,
         ordered: route.orderBy !== undefined,

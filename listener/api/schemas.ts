@@ -62,6 +62,9 @@ export const asOf = blockRef
   .nullable()
   .describe("everything up to this block is in the answer; what is later may be in part; null while nothing is worked in yet");
 
+/** When an event is delivered; a number is one of confirmations. */
+export const deliveryFinality = z.union([z.enum(["finalized", "safe", "latest"]), z.int()]);
+
 /** A whole number in a query or a path. */
 export function whole(min: number, max: number) {
   const message = `expected a whole number from ${min} to ${max}`;

@@ -5,7 +5,7 @@ import { checkUrl, type Guard } from "../webhooks/address-guard.ts";
 import { activeSecrets } from "../webhooks/endpoints.ts";
 import type { EndpointStatus } from "../webhooks/read.ts";
 import { RESERVED_HEADERS } from "../webhooks/send.ts";
-import { address, blockNumber, count, time } from "./schemas.ts";
+import { address, blockNumber, count, deliveryFinality, time } from "./schemas.ts";
 
 /** What an endpoint's settings may be, as they come in. Nothing has a default here: a change leaves what it does not name. */
 export function settings(app: App, guard: Guard) {
@@ -94,7 +94,7 @@ export const endpoint = z.object({
     arguments: z.record(z.string(), z.unknown()).optional(),
     minimumAmount: z.string().optional(),
   }),
-  finality: z.union([z.enum(["finalized", "safe", "latest"]), z.int()]),
+  finality: deliveryFinality,
   ordered: z.boolean(),
   batch: z.int(),
   wait: z.int(),

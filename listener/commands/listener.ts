@@ -7,7 +7,7 @@ import { follow } from "../chain/follow.ts";
 import { type ChainIdentity, checkDeployment, checkSameChain, readIdentity } from "../chain/identity.ts";
 import { openRpc, type Rpc, RpcError } from "../chain/rpc.ts";
 import { nodeSource } from "../chain/source.ts";
-import type { ChainSource, Log, LogFilter } from "../chain/types.ts";
+import type { BlockRef, ChainSource, Header, Hex, Log, LogFilter } from "../chain/types.ts";
 import type { Config, Finality } from "../config.ts";
 import { type Db, isDbOutage, outlast, sleep, waitForDb } from "../db.ts";
 import { ChainReplacedError, describe, LeaseLostError, ReorgPastFinalityError, WrongChainError } from "../errors.ts";
@@ -15,7 +15,7 @@ import { openActivity } from "../journal/activity.ts";
 import { catchUp } from "../journal/catch-up.ts";
 import { enterChain, readOrigin } from "../journal/chains.ts";
 import { type Halted, HaltedError, halt, RESYNC, readHalted } from "../journal/halt.ts";
-import { type Journal, openJournal, type Recorded } from "../journal/journal.ts";
+import { openJournal, type Recorded } from "../journal/journal.ts";
 import { acquireLease } from "../journal/lease.ts";
 import { toNodeRow, writeNodes } from "../journal/nodes.ts";
 import type { Log as Logger } from "../log.ts";
@@ -166,12 +166,13 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
   const over = AbortSignal.any([lease.lost, term.signal]);
   const rpc = openRpc(config.rpcUrls, { log, signal: over, chain: identity });
   const relay = startRelay({ db, backend, chainId, routes: app.routes, window: config.window, log, signal: over });
-  const safe = async () => {
+  const safe = async (): Promise<BlockRef | undefined> => {
     // A development chain calls every block safe at once.
     if (identity.development) return undefined;
-    const block = await rpc.call<{ number: string } | null>("eth_getBlockByNumber", ["safe", false]);
-    return block ? Number(block.number) : undefined;
+    const block = await rpc.call<{ number: string; hash: Hex } | null>("eth_getBlockByNumber", ["safe", false]);
+    return block ? { number: Number(block.number), hash: block.hash } : undefined;
   };
+  const waitsForSafe = app.routes.some(({ finality }) => finality === "safe");
   const webhooks = startDispatcher({ db, backend, app, chainId, safe, log, signal: over });
   const { contracts, filter } = followed(app, deployment);
   const sourceFor = (filter: LogFilter) =>
@@ -189,7 +190,12 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
 
   const record = async () => {
     await catchUp({ db, chainId, journal, contracts, sourceFor, log });
-    for await (const update of follow(noteHeads(sourceFor(filter), journal), await journal.checkpoint(), log)) {
+    const onHead = async (head: Header) => {
+      await journal.sawHead(head.number);
+      const block = waitsForSafe ? await safe() : undefined;
+      if (block) relay.wake(Object.keys(await journal.sawSafe(block)));
+    };
+    for await (const update of follow(noteHeads(sourceFor(filter), onHead), await journal.checkpoint(), log)) {
       const recorded = await journal.record(update);
       relay.wake(Object.keys(recorded.deliveries));
       webhooks.wake();
@@ -242,8 +248,8 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
 /** How often the head is written down where nothing else is (ms). */
 const HEAD_NOTED = 1_000;
 
-/** The source, with each head that it gives noted in the journal, at most once a second. */
-function noteHeads(source: ChainSource, journal: Journal): ChainSource {
+/** The source, with each head that it gives noted, at most once a second. */
+function noteHeads(source: ChainSource, note: (head: Header) => Promise<void>): ChainSource {
   let notedAt = 0;
   return {
     ...source,
@@ -251,7 +257,7 @@ function noteHeads(source: ChainSource, journal: Journal): ChainSource {
       const head = await source.head();
       if (Date.now() - notedAt >= HEAD_NOTED) {
         notedAt = Date.now();
-        await journal.sawHead(head.number);
+        await note(head);
       }
       return head;
     },

@@ -2,6 +2,7 @@ import type { CompiledRoute } from "../app.ts";
 import type { Sql } from "../db.ts";
 import type { Findings } from "./audit-findings.ts";
 import { MAX_SPREAD, reachesInto } from "./deliveries.ts";
+import { dueUpTo } from "./waiting.ts";
 
 type Coverage = {
   position: number;
@@ -39,25 +40,26 @@ export const everyStretch = (last: number): Stretch[] =>
 
 /**
  * I5, I6, I11 of one queue and a stretch of the journal. A replay has no net effect, and an event may have any number of
- * them. An event of a finality queue is due once its block is final. What has one delivery, done, and is live is as it
- * should be and stays in the database: only the rest is looked at one by one.
+ * them. An event of a queue that waits is due up to the block that the queue was planned to: see `checkPlanned`. What has one
+ * delivery, done, and is live is as it should be and stays in the database: only the rest is looked at one by one.
  */
 export async function checkCoverage(
   sql: Sql,
-  { chainId, route, finalized, low, high }: Stretch & { chainId: number; route: CompiledRoute; finalized: number },
+  { chainId, route, low, high }: Stretch & { chainId: number; route: CompiledRoute },
   findings: Findings,
 ): Promise<void> {
   const { rows } = await sql.query<{ total: number; settled: number; odd: Coverage[] }>(
     `with covered as (
        select e.position, d.operation, d.state from deliveries d cross join unnest(d.events) as e (position)
-       where d.chain_id = $1 and d.queue = $2 and ${reachesInto("$6", "$7")}
-         and e.position between $6 and $7
+       where d.chain_id = $1 and d.queue = $2 and ${reachesInto("$5", "$6")}
+         and e.position between $5 and $6
      ), wanted as (
-       select position, live, error is not null as undecodable, $4 or block_number <= $5 as due,
+       select position, live, error is not null as undecodable,
+         $4 or block_number <= (select planned_to from queues where chain_id = $1 and queue = $2) as due,
          not live and exists (
            select from resyncs r where r.chain_id = $1 and block_number >= r.from_block and position <= r.last_event
          ) as resynced
-       from events where chain_id = $1 and position between $6 and $7 and contract || '.' || name = any($3)
+       from events where chain_id = $1 and position between $5 and $6 and contract || '.' || name = any($3)
      ), coverage as (
        select coalesce(w.position, c.position) as position, w.live, w.undecodable, w.due, w.resynced,
          count(*) filter (where operation in ('apply', 'run')) as forward,
@@ -71,7 +73,7 @@ export async function checkCoverage(
      select count(*) as total, count(*) filter (where open = 0) as settled,
        coalesce(json_agg(c) filter (where not coalesce(live and due and forward = 1 and backward = 0 and (forward_done = 1 or open > 0), false)), '[]') as odd
      from coverage c`,
-    [chainId, route.queue, [...route.events], route.follows === "head", finalized, low, high],
+    [chainId, route.queue, [...route.events], route.finality === "latest", low, high],
   );
   const { total, settled, odd } = rows[0]!;
   for (const row of odd) {
@@ -83,16 +85,33 @@ export async function checkCoverage(
     const net = row.forward_done - (row.forward_done > 0 ? row.backward_done : 0);
     const expected = row.live && row.due ? 1 : 0;
     if (net !== expected) findings.failed({ invariant: "I6", what: `net effect of ${what}`, expected, found: net });
-    if (route.follows === "finality" && row.backward > 0)
-      findings.failed({ invariant: "I11", what, expected: "no revert", found: row.backward });
+    if (!route.undoable && row.backward > 0) findings.failed({ invariant: "I11", what, expected: "no revert", found: row.backward });
   }
   findings.checked("I5", total);
   findings.checked("I6", settled);
-  if (route.follows === "finality") findings.checked("I11", total);
+  if (!route.undoable) findings.checked("I11", total);
+}
+
+/** I5: a queue that waits was planned up to where its finality is. How far the chain is safe is the node's to say, not the journal's. */
+export async function checkPlanned(
+  sql: Sql,
+  { chainId, route, tip, finalized }: { chainId: number; route: CompiledRoute; tip: number; finalized: number },
+  findings: Findings,
+): Promise<void> {
+  if (route.finality === "latest") return;
+  const { rows } = await sql.query<{ planned_to: number | null }>("select planned_to from queues where chain_id = $1 and queue = $2", [
+    chainId,
+    route.queue,
+  ]);
+  const due = dueUpTo(route.finality, { tip, finalized });
+  const found = rows[0]?.planned_to ?? -1;
+  const what = `the block that queue ${route.queue} was planned to`;
+  if (found < due) findings.failed({ invariant: "I5", what, expected: `${due} at least`, found });
+  findings.checked("I5", 1);
 }
 
 /** A task that ran for an event that was final, until a resync took it: nothing takes that back. */
-const ranForGood = (row: Coverage, route: CompiledRoute) => route.follows === "finality" && row.resynced && row.forward === 1;
+const ranForGood = (row: Coverage, route: CompiledRoute) => !route.undoable && row.resynced && row.forward === 1;
 
 /**
  * One delivery there for a live event; for an orphaned one also one back, and none there where a reorg came first. An event
@@ -101,9 +120,9 @@ const ranForGood = (row: Coverage, route: CompiledRoute) => route.follows === "f
 function expectedCoverage(row: Coverage, route: CompiledRoute): { holds: boolean; expected: string } {
   if (row.live === null) return { holds: false, expected: "no delivery: the queue has no such event" };
   if (ranForGood(row, route)) return { holds: true, expected: "1" };
-  if (route.follows === "finality") {
+  if (!route.undoable || (row.live && !row.due)) {
     const forward = row.live && row.due ? 1 : 0;
-    return { holds: row.forward === forward, expected: `${forward}` };
+    return { holds: row.forward === forward && (row.backward === 0 || !route.undoable), expected: `${forward}` };
   }
   if (row.live) return { holds: row.forward === 1 && row.backward === 0, expected: "1 and 0 back" };
   // What could not be decoded was applied only if a retry found its ABI right by then.

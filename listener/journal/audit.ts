@@ -9,6 +9,7 @@ import {
   checkFlow,
   checkKept,
   checkOrder,
+  checkPlanned,
   everyStretch,
   type QueueJobs,
   type Stretch,
@@ -71,13 +72,12 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
         const { checkpoint, tip } = await readTip(tx, chainId);
         return atTip(options, tip, async findings => {
           const from = checkpoint.start_block;
-          const finalized = checkpoint.finalized_number ?? -1;
           await checkEvents(tx, source, { chainId, from, to: tip.number, contracts }, findings);
           await checkBlocks(tx, source, chainId, tip, findings);
           await checkEpochs(tx, { chainId, from: 0, to: tip.number }, findings);
           for (const route of app.routes) {
-            for (const stretch of everyStretch(checkpoint.events))
-              await checkCoverage(tx, { chainId, route, finalized, ...stretch }, findings);
+            for (const stretch of everyStretch(checkpoint.events)) await checkCoverage(tx, { chainId, route, ...stretch }, findings);
+            await checkPlanned(tx, { chainId, route, tip: tip.number, finalized: checkpoint.finalized_number ?? -1 }, findings);
             if (route.orderBy) await checkOrder(tx, { chainId, queue: route.queue, low: 0 }, findings);
           }
           for (const projection of app.projections) await checkProjection(tx, chainId, app, projection, findings);
@@ -112,7 +112,7 @@ export async function auditSince(options: AuditOptions, since?: number): Promise
     const final = before.finalized_number ?? -1;
     await checkEvents(db, source, { chainId, from, to: final, contracts }, early);
     for (let low = from; low <= final; low += FINAL_AT_ONCE)
-      await checkDeliveriesOf(db, options, { from: low, to: Math.min(final, low + FINAL_AT_ONCE - 1), finalized: final }, early);
+      await checkDeliveriesOf(db, options, { from: low, to: Math.min(final, low + FINAL_AT_ONCE - 1) }, early);
     for (const shadow of shadows) {
       await inShadows(db, tx => prepareShadow(tx, chainId, shadow));
       while (await inShadows(db, tx => advanceShadow(tx, { chainId, app }, shadow))) {
@@ -129,7 +129,9 @@ export async function auditSince(options: AuditOptions, since?: number): Promise
           await checkEvents(tx, source, { chainId, from: open, to: tip.number, contracts }, findings);
           await checkBlocks(tx, source, chainId, tip, findings);
           await checkEpochs(tx, { chainId, from, to: tip.number }, findings);
-          await checkDeliveriesOf(tx, options, { from: open, to: tip.number, finalized: checkpoint.finalized_number ?? -1 }, findings);
+          await checkDeliveriesOf(tx, options, { from: open, to: tip.number }, findings);
+          const finalized = checkpoint.finalized_number ?? -1;
+          for (const route of app.routes) await checkPlanned(tx, { chainId, route, tip: tip.number, finalized }, findings);
           const isWhole = await checkShadows(tx, options, tip, from, findings);
           await checkDelivery(options, findings, false);
           const reached = isWhole ? await settledTo(tx, app, chainId, checkpoint) : from - 1;
@@ -177,7 +179,7 @@ async function inShadows<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
 async function checkDeliveriesOf(
   sql: Sql,
   { app, chainId }: AuditOptions,
-  { from, to, finalized }: { from: number; to: number; finalized: number },
+  { from, to }: { from: number; to: number },
   findings: Findings,
 ): Promise<void> {
   const { rows } = await sql.query<{ position: number }>(
@@ -186,7 +188,7 @@ async function checkDeliveriesOf(
   );
   const found: Stretch[] = stretches(rows.map(({ position }) => position));
   for (const route of app.routes) {
-    for (const stretch of found) await checkCoverage(sql, { chainId, route, finalized, ...stretch }, findings);
+    for (const stretch of found) await checkCoverage(sql, { chainId, route, ...stretch }, findings);
     if (route.orderBy && found[0]) await checkOrder(sql, { chainId, queue: route.queue, low: found[0].low }, findings);
   }
 }
@@ -226,7 +228,7 @@ async function settledTo(tx: Tx, app: App, chainId: number, { tip_number, finali
     app.routes.map(({ queue }) => queue),
   );
   const delivered = open === null ? tip_number! : Math.min(tip_number!, open - 1);
-  return app.routes.some(route => route.follows === "finality") ? Math.min(delivered, finalized_number ?? -1) : delivered;
+  return app.routes.some(({ finality }) => finality !== "latest") ? Math.min(delivered, finalized_number ?? -1) : delivered;
 }
 
 /**

@@ -19,9 +19,12 @@ export type Placed = Draft & { position: number };
 /** How far apart the events of one delivery may lie: it bounds the search for an event's deliveries. */
 export const MAX_SPREAD = 10_000;
 
-/** SQL: the delivery `d` covers the event at this position. Found through the index on `last_event`. */
-export const coversEvent = (position: string) =>
-  `d.last_event between ${position} and ${position} + ${MAX_SPREAD} and d.first_event <= ${position} and ${position} = any(d.events)`;
+/** What a route's events are delivered as, the first time. */
+export const forwardOf = ({ undoable }: CompiledRoute): Operation => (undoable ? "apply" : "run");
+
+/** SQL: the delivery `d`, or another row with its bounds, covers the event at this position. Found through the index on `last_event`. */
+export const coversEvent = (position: string, d = "d") =>
+  `${d}.last_event between ${position} and ${position} + ${MAX_SPREAD} and ${d}.first_event <= ${position} and ${position} = any(${d}.events)`;
 
 /** SQL: the delivery `d` may cover an event from `low` to `high`, among others. */
 export const reachesInto = (low: string, high: string) =>

@@ -28,6 +28,10 @@ export type EventRow = {
 export const EVENT_COLUMNS = `chain_id, position, block_number, block_hash, block_timestamp, transaction_hash, log_index,
   address, contract, name, arguments, topics, data, error, live, seen_at`;
 
+/** SQL: how often the block of the event `e` has come so far: once, unless it was orphaned and came back. Those are few, and indexed. */
+export const TIME = `1 + (select count(*) from events o where o.chain_id = e.chain_id and o.block_hash = e.block_hash
+  and o.log_index = e.log_index and not o.live and o.position < e.position)`;
+
 /** What a decoded log becomes in the journal. */
 export type NewEvent = { position: number; log: Log; decoded: Decoded };
 
@@ -121,11 +125,18 @@ const DECODED_COLUMNS = EVENT_COLUMNS.replace(
  * Events by position, in the given order, as handlers need them: a decoded one without its raw log. Throws where the
  * journal lacks one: its deliveries cannot be right then.
  */
-export async function readEvents(sql: Sql, chainId: number, positions: readonly number[]): Promise<EventRow[]> {
-  const { rows } = await sql.query<EventRow>(`select ${DECODED_COLUMNS} from events where chain_id = $1 and position = any($2)`, [
-    chainId,
-    positions,
-  ]);
+export const readEvents = (sql: Sql, chainId: number, positions: readonly number[]) =>
+  readColumns<EventRow>(sql, chainId, positions, DECODED_COLUMNS);
+
+/** An event with how often its block has come so far: once, unless it was orphaned and came back. */
+export type Occurrence = EventRow & { time: number };
+
+/** The same with their `time`, and with the raw log. */
+export const readOccurrences = (sql: Sql, chainId: number, positions: readonly number[]) =>
+  readColumns<Occurrence>(sql, chainId, positions, `${EVENT_COLUMNS}, ${TIME} as time`);
+
+async function readColumns<R extends EventRow>(sql: Sql, chainId: number, positions: readonly number[], columns: string): Promise<R[]> {
+  const { rows } = await sql.query<R>(`select ${columns} from events e where chain_id = $1 and position = any($2)`, [chainId, positions]);
   const byPosition = new Map(rows.map(row => [row.position, row]));
   return positions.map(position => {
     const row = byPosition.get(position);

@@ -4,12 +4,13 @@ import type { BlockRef, ChainUpdate, Checkpoint, Header, Hex, Log } from "../cha
 import { type Db, type Tx, transaction } from "../db.ts";
 import { LeaseLostError } from "../errors.ts";
 import { insertReorg } from "./changes.ts";
-import { insertDeliveries, type Operation, planDeliveries, type Routed, toRouted } from "./deliveries.ts";
+import { forwardOf, insertDeliveries, planDeliveries, type Routed } from "./deliveries.ts";
 import { doubtAudit } from "./doubt.ts";
-import { EVENT_COLUMNS, type EventRow, insertEvents, type NewEvent, newJournalEvent } from "./events.ts";
-import { planMissing } from "./missing.ts";
+import { type EventRow, insertEvents, type NewEvent, newJournalEvent } from "./events.ts";
+import { planMissing, READ_AT_ONCE } from "./missing.ts";
 import { lockQueue } from "./queue-lock.ts";
 import { takeBack } from "./take-back.ts";
+import { heldBlock, planWaiting } from "./waiting.ts";
 import { NOTIFY } from "./wake.ts";
 
 export type JournalOptions = { db: Db; chainId: number; epoch: number; app: App; contracts: readonly ContractAt[] };
@@ -34,6 +35,13 @@ export interface Journal {
   /** Notes the head that the node gave, whether it brought anything or not: the lag of a chain that stands still is known. */
   sawHead(number: number): Promise<void>;
   /**
+   * Notes the block that the node calls safe: queues that wait for that get what it brings. A block that the journal does not
+   * hold, being on another branch or ahead of the tip, brings nothing.
+   *
+   * @returns how many deliveries each queue got
+   */
+  sawSafe(block: BlockRef): Promise<Record<string, number>>;
+  /**
    * Commits those logs of a contract's past, at or below the finalized block, that the journal does not hold, and what is
    * known of that contract by then.
    */
@@ -44,9 +52,10 @@ export interface Journal {
 
 export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptions): Journal {
   const decode = createDecoder(contracts);
-  const headRoutes = app.routes.filter(route => route.follows === "head");
-  const finalRoutes = app.routes.filter(route => route.follows === "finality");
-  const finalEvents = [...new Set(finalRoutes.flatMap(route => [...route.events]))];
+  const headRoutes = app.routes.filter(({ finality }) => finality === "latest");
+  const waitingRoutes = app.routes.filter(({ finality }) => finality !== "latest");
+  const countingRoutes = app.routes.filter(({ finality }) => typeof finality === "number");
+  const safeRoutes = app.routes.filter(({ finality }) => finality === "safe");
   let tip: Hex | null = null;
 
   /** Gives how many events and reorgs there are with this update, and wakes whoever waits for changes once it is committed. */
@@ -60,8 +69,12 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     return rows[0];
   }
 
-  async function deliver(tx: Tx, routes: readonly CompiledRoute[], routed: readonly Routed[], operation: Operation) {
-    return insertDeliveries(tx, chainId, planDeliveries(routes, routed, operation));
+  async function deliver(tx: Tx, routes: readonly CompiledRoute[], routed: readonly Routed[]) {
+    return insertDeliveries(
+      tx,
+      chainId,
+      routes.flatMap(route => planDeliveries([route], routed, forwardOf(route))),
+    );
   }
 
   async function extend(tx: Tx, update: Extract<ChainUpdate, { type: "extend" }>): Promise<Recorded> {
@@ -77,7 +90,9 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     await insertBlocks(tx, chainId, update.headers);
     await insertEvents(tx, { chainId, epoch }, events, update.seenAt);
     const routed = events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
-    return { update, events, orphaned: [], deliveries: await deliver(tx, headRoutes, routed, "apply") };
+    const deliveries = await deliver(tx, headRoutes, routed);
+    Object.assign(deliveries, await planWaiting(tx, { app, chainId, routes: countingRoutes }));
+    return { update, events, orphaned: [], deliveries };
   }
 
   async function reorg(tx: Tx, update: Extract<ChainUpdate, { type: "reorg" }>): Promise<Recorded> {
@@ -91,10 +106,6 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
   }
 
   async function finalize(tx: Tx, update: Extract<ChainUpdate, { type: "finalize" }>): Promise<Recorded> {
-    const { rows: before } = await tx.query<{ finalized_number: number | null }>(
-      "select finalized_number from checkpoint where chain_id = $1 for update",
-      [chainId],
-    );
     const { rowCount } = await tx.query(
       `update checkpoint set finalized_number = $4::bigint, finalized_hash = $5::text, updated_at = now()
        where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text returning ${NOTIFY}`,
@@ -102,33 +113,33 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     );
     if (rowCount === 0) throw new LeaseLostError(epoch);
     await tx.query("delete from blocks where chain_id = $1 and number < $2", [chainId, update.block.number]);
-    if (finalEvents.length === 0) return { update, events: [], orphaned: [], deliveries: {} };
-    const { rows } = await tx.query<EventRow>(
-      `select ${EVENT_COLUMNS} from events
-       where chain_id = $1 and block_number > $2 and block_number <= $3 and live and contract || '.' || name = any($4)
-       order by position`,
-      [chainId, before[0]?.finalized_number ?? -1, update.block.number, finalEvents],
-    );
-    return { update, events: [], orphaned: [], deliveries: await deliver(tx, finalRoutes, toRouted(app, rows), "run") };
+    return { update, events: [], orphaned: [], deliveries: await planWaiting(tx, { app, chainId, routes: waitingRoutes }) };
   }
 
   /**
    * Delivers to a queue what its route gained and no delivery of it covers, some at a time: events that left the route and
    * came back, or that were included a moment ago, have some of theirs already. A start that was cut short goes on from there.
+   * A queue that waits is filled up to where it stands; one that waits no more, from there on.
    */
   async function fill(route: CompiledRoute): Promise<void> {
-    const { rows: queues } = await db.query<{ events: string[] }>("select events from queues where chain_id = $1 and queue = $2", [
-      chainId,
-      route.queue,
-    ]);
-    const had = new Set(queues[0]?.events);
-    const gained = [...route.events].filter(name => !had.has(name));
+    const waits = route.finality !== "latest";
+    const { rows: queues } = await db.query<{ events: string[] | null; planned: number | null; finalized: number | null }>(
+      `select q.events, q.planned_to as planned, c.finalized_number as finalized
+       from checkpoint c left join queues q on q.chain_id = c.chain_id and q.queue = $2 where c.chain_id = $1`,
+      [chainId, route.queue],
+    );
+    const { events, planned, finalized } = queues[0]!;
+    const had = new Set(events);
+    // Where its finality was changed between two starts, all of its events are looked through.
+    const changed = waits === (planned === null);
+    const gained = [...route.events].filter(name => changed || !had.has(name));
     if (gained.length === 0 && had.size === route.events.size) return;
+    const upTo = waits ? (planned ?? finalized ?? -1) : undefined;
     for (let after: number | undefined = 0; after !== undefined && gained.length > 0; ) {
       after = await transaction(db, async tx => {
         await lockQueue(tx, chainId, route.queue);
         await holdTip(tx);
-        const { drafts, last } = await planMissing(tx, { app, chainId, route, names: gained, after: after! });
+        const { drafts, last } = await planMissing(tx, { app, chainId, route, names: gained, after: after!, limit: READ_AT_ONCE, upTo });
         if (drafts.length > 0) await doubtAudit(tx, chainId, -1);
         await insertDeliveries(tx, chainId, drafts);
         return last;
@@ -137,9 +148,9 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     await transaction(db, async tx => {
       await holdTip(tx);
       await tx.query(
-        `insert into queues (chain_id, queue, events) values ($1, $2, $3)
-         on conflict (chain_id, queue) do update set events = excluded.events`,
-        [chainId, route.queue, [...route.events]],
+        `insert into queues (chain_id, queue, events, planned_to) values ($1, $2, $3, $4)
+         on conflict (chain_id, queue) do update set events = excluded.events, planned_to = excluded.planned_to`,
+        [chainId, route.queue, [...route.events], upTo ?? null],
       );
     });
   }
@@ -187,6 +198,17 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
         number,
       ]);
     },
+    async sawSafe({ number, hash }) {
+      if (safeRoutes.length === 0) return {};
+      return transaction(db, async tx => {
+        const { rowCount } = await tx.query(
+          `select from checkpoint where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3
+             and ${heldBlock("$4", "$5")} is not null for update`,
+          [chainId, epoch, tip, number, hash],
+        );
+        return rowCount === 0 ? {} : planWaiting(tx, { app, chainId, routes: safeRoutes, safe: number });
+      });
+    },
     async include(contract, logs, known) {
       await transaction(db, async tx => {
         await holdTip(tx);
@@ -199,8 +221,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
           await tx.query("update checkpoint set late_to = $2 where chain_id = $1", [chainId, total]);
         }
         const routed = events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
-        await deliver(tx, headRoutes, routed, "apply");
-        await deliver(tx, finalRoutes, routed, "run");
+        await deliver(tx, app.routes, routed);
         const [column, value] = "topics" in known ? ["included_to = null, topics", known.topics] : ["included_to", known.includedTo];
         await tx.query(`update contracts set ${column} = $3 where chain_id = $1 and address = $2`, [chainId, contract, value]);
       });

@@ -257,4 +257,12 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       );
     `,
   },
+  {
+    name: "carry-1",
+    sql: `
+      -- planned_to: of a queue that does not follow the head, the last block whose events it has deliveries for. See waiting.ts.
+      alter table queues add column planned_to bigint;
+      update queues q set planned_to = c.finalized_number from checkpoint c where c.chain_id = q.chain_id;
+    `,
+  },
 ];

@@ -1,4 +1,5 @@
 import type { App } from "../app.ts";
+import type { BlockRef } from "../chain/types.ts";
 import { createNaps, type Db, isDbOutage } from "../db.ts";
 import { describe } from "../errors.ts";
 import { createOutage, type Log } from "../log.ts";
@@ -15,8 +16,8 @@ export type DispatchOptions = {
   backend: QueueBackend;
   app: App;
   chainId: number;
-  /** The number of the block that the node calls safe. Asked only where an endpoint wants it. */
-  safe: () => Promise<number | undefined>;
+  /** The block that the node calls safe. Asked only where an endpoint wants it. */
+  safe: () => Promise<BlockRef | undefined>;
   log: Log;
   signal: AbortSignal;
   /** Milliseconds after which a worker that was asked and did not come is asked for again. */
@@ -89,7 +90,7 @@ function createPlanner({ db, app, chainId, safe, log }: DispatchOptions): () => 
     let more = false;
     const planOne = async ({ id, finality, view }: (typeof rows)[number]) => {
       const safe = finality === "safe" ? await safeNow() : undefined;
-      const seen = `${view} ${safe}`;
+      const seen = `${view} ${safe?.hash}`;
       if (settled.get(id) === seen) return;
       try {
         const found = await planEndpoint({ db, app, chainId, safe }, id);

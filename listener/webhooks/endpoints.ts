@@ -1,9 +1,7 @@
 import { randomBytes } from "node:crypto";
+import type { DeliveryFinality } from "../app.ts";
 import { type Db, type Sql, type Tx, transaction } from "../db.ts";
 import type { Filter } from "./filter.ts";
-
-/** When an event is told: a number is one of confirmations; `latest` tells at once, and tells of reorgs by `reverted`. */
-export type EndpointFinality = "finalized" | "safe" | "latest" | number;
 
 /** A secret signs from its creation until `until` (ISO time), or without end. */
 export type Secret = { secret: string; createdAt: string; until: string | null };
@@ -15,7 +13,8 @@ export type EndpointSettings = {
   /** Names such as `Token.Transfer`; none means every event. */
   events: string[];
   filter: Filter;
-  finality: EndpointFinality;
+  /** When an event is told; what a reorg takes afterwards is told by `reverted`. */
+  finality: DeliveryFinality;
   /** Messages that have an account in common are delivered one after another. */
   ordered: boolean;
   /** Events in one request at most, and how long an event may wait for others to fill it. */
@@ -64,7 +63,7 @@ export type EndpointRow = Omit<Endpoint, "createdAt" | "updatedAt" | "finality">
 
 export const toEndpoint = ({ created_at, updated_at, finality, ...row }: EndpointRow): Endpoint => ({
   ...row,
-  finality: /^\d+$/.test(finality) ? Number(finality) : (finality as EndpointFinality),
+  finality: /^\d+$/.test(finality) ? Number(finality) : (finality as DeliveryFinality),
   createdAt: created_at,
   updatedAt: updated_at,
 });

@@ -1,34 +1,29 @@
 import type { App } from "../app.ts";
+import type { BlockRef } from "../chain/types.ts";
 import { type Db, type Tx, transaction } from "../db.ts";
-import { type EventRow, eventId } from "../journal/events.ts";
+import { coversEvent, MAX_SPREAD } from "../journal/deliveries.ts";
+import { eventId, type Occurrence, TIME } from "../journal/events.ts";
+import { dueUpTo, heldBlock } from "../journal/waiting.ts";
 import { ENDPOINT_COLUMNS, type Endpoint, type EndpointRow, toEndpoint } from "./endpoints.ts";
 import { accountsOf, createMatcher } from "./filter.ts";
 import { type MessageOperation, messageId } from "./payload.ts";
 
 /** Places of the journal that one transaction looks at, at most. */
 const PAGE = 2_000;
-/** How far apart the events of one message may lie: it bounds the search for what was told of an event. */
-export const MAX_SPREAD = 10_000;
 
-/** An event with how often its block has come so far: once, unless it was orphaned and came back. */
-export type Occurrence = EventRow & { time: number };
-
-/** `e` is a row of `events`; what is in the index of the orphaned ones is few. */
-export const TIME = `1 + (select count(*) from events o where o.chain_id = e.chain_id and o.block_hash = e.block_hash
-  and o.log_index = e.log_index and not o.live and o.position < e.position) as time`;
 export const COLUMNS = `e.chain_id, e.position, e.block_number, e.block_hash, e.block_timestamp, e.transaction_hash, e.log_index,
-  e.address, e.contract, e.name, e.arguments, e.topics, e.data, e.error, e.live, e.seen_at, ${TIME}`;
+  e.address, e.contract, e.name, e.arguments, e.topics, e.data, e.error, e.live, e.seen_at, ${TIME} as time`;
 
 export type PlanOptions = {
   db: Db;
   app: App;
   chainId: number;
-  /** The number of the last block that the node calls safe, where an endpoint asks for that. */
-  safe?: number | undefined;
+  /** The last block that the node calls safe, where an endpoint asks for that. */
+  safe?: BlockRef | undefined;
 };
 
 type Cursor = { position: number; reorgs: number; from_block: number };
-type Edge = { known: number; taken: number; tip: number; finalized: number };
+type Edge = { known: number; taken: number; tip: number; finalized: number; safe: number | null };
 
 /**
  * Makes messages of what an endpoint has not been told of yet, and moves its cursor, in one transaction: a crash leaves
@@ -45,10 +40,10 @@ export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: 
       // One statement for all three: with many endpoints the way to Postgres and back is what planning costs.
       const { rows: found } = await tx.query<EndpointRow & Cursor & Edge>(
         `select ${ENDPOINT_COLUMNS}, c.position, c.reorgs, c.from_block, k.events as known, k.reorgs as taken,
-           coalesce(k.tip_number, -1) as tip, coalesce(k.finalized_number, -1) as finalized
+           coalesce(k.tip_number, -1) as tip, coalesce(k.finalized_number, -1) as finalized, ${heldBlock("$3::bigint", "$4::text")} as safe
          from webhook_cursors c join webhooks w on w.chain_id = c.chain_id and w.id = c.endpoint join checkpoint k on k.chain_id = c.chain_id
          where c.chain_id = $1 and c.endpoint = $2 and w.state = 'active' for update of c skip locked`,
-        [chainId, id],
+        [chainId, id, safe?.number ?? null, safe?.hash ?? null],
       );
       const row = found[0];
       if (!row) return "waits";
@@ -61,7 +56,7 @@ export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: 
         const taken = await readTaken(tx, chainId, id, { after: cursor.reorgs, upTo: edge.taken });
         drafts.push(...group(app, endpoint, taken, "reverted"));
       }
-      const until = await readUntil(tx, chainId, cursor, edge, thresholdOf(endpoint, edge, safe));
+      const until = await readUntil(tx, chainId, cursor, edge, dueUpTo(endpoint.finality, { ...edge, safe: edge.safe ?? undefined }));
       if (until > cursor.position) {
         const matches = createMatcher(app, endpoint);
         const wanted = (await readLive(tx, chainId, endpoint, { after: cursor.position, until, fromBlock: cursor.from_block })).filter(
@@ -83,14 +78,6 @@ export async function planEndpoint({ db, app, chainId, safe }: PlanOptions, id: 
     },
     "repeatable read",
   );
-}
-
-/** The last block whose events this endpoint may be told of now. */
-function thresholdOf({ finality }: Pick<Endpoint, "finality">, { tip, finalized }: Edge, safe: number | undefined): number {
-  if (finality === "latest") return tip;
-  if (finality === "finalized") return finalized;
-  if (finality === "safe") return Math.max(finalized, Math.min(safe ?? -1, tip));
-  return Math.max(finalized, tip - finality);
 }
 
 /** The place before the first live event that is not final enough, or a page's end. */
@@ -125,8 +112,7 @@ async function readTaken(tx: Tx, chainId: number, id: string, { after, upTo }: {
     `select ${COLUMNS} from reorgs r cross join unnest(r.removed) with ordinality as t (position, place)
        join events e on e.chain_id = r.chain_id and e.position = t.position
      where r.chain_id = $1 and r.number > $3 and r.number <= $4 and exists (
-       select from webhook_messages m where m.chain_id = $1 and m.endpoint = $2 and m.operation = 'event'
-         and m.last_event between t.position and t.position + ${MAX_SPREAD} and m.first_event <= t.position and t.position = any(m.events))
+       select from webhook_messages m where m.chain_id = $1 and m.endpoint = $2 and m.operation = 'event' and ${coversEvent("t.position", "m")})
      order by r.number, t.place`,
     [chainId, id, after, upTo],
   );

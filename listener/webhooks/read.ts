@@ -1,6 +1,6 @@
 import type { Sql } from "../db.ts";
+import { coversEvent } from "../journal/deliveries.ts";
 import { ENDPOINT_COLUMNS, type Endpoint, type EndpointRow, type EndpointState, toEndpoint } from "./endpoints.ts";
-import { MAX_SPREAD } from "./plan.ts";
 
 /** An endpoint with how it is doing. `breaker`: while it is open, one message is tried at `probeAt`. */
 export type EndpointStatus = Endpoint & {
@@ -100,7 +100,7 @@ export async function readMessagesOf(sql: Sql, chainId: number, positions: reado
        select distinct on (m.endpoint, m.sequence) m.endpoint, w.url, ${MESSAGE_COLUMNS}
        from webhooks w cross join unnest($2::bigint[]) as e (position) join webhook_messages m
          on m.chain_id = w.chain_id and m.endpoint = w.id and m.operation <> 'test'
-           and m.last_event between e.position and e.position + ${MAX_SPREAD} and m.first_event <= e.position and e.position = any(m.events)
+           and ${coversEvent("e.position", "m")}
        where w.chain_id = $1 order by m.endpoint, m.sequence limit 200
      ) told order by "createdAt", endpoint, sequence`,
     [chainId, positions],

@@ -1,8 +1,10 @@
 import type { App } from "../app.ts";
 import { type Db, transaction } from "../db.ts";
+import { coversEvent } from "../journal/deliveries.ts";
+import type { Occurrence } from "../journal/events.ts";
 import { ENDPOINT_COLUMNS, type EndpointRow, toEndpoint } from "./endpoints.ts";
 import { createMatcher } from "./filter.ts";
-import { COLUMNS, group, insertMessages, type Occurrence } from "./plan.ts";
+import { COLUMNS, group, insertMessages } from "./plan.ts";
 
 /** Which events to tell again: those of blocks from … to …, of one name, or the one with this id. */
 export type ReplayChoice = { fromBlock?: number; toBlock?: number; event?: string; id?: string };
@@ -43,7 +45,7 @@ export async function replayMessages({ db, app, chainId, endpoint: id }: Target,
            and ($7::text is null or (block_hash = $7 and log_index = $8))
            and not exists (
              select from webhook_messages m where m.chain_id = e.chain_id and m.endpoint = $9 and m.state = 'pending'
-               and m.operation = 'event' and m.last_event between e.position and e.position + 10000 and e.position = any(m.events))
+               and m.operation = 'event' and ${coversEvent("e.position", "m")})
          order by position limit $10`,
         [
           chainId,

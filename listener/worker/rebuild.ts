@@ -3,7 +3,7 @@ import { type Db, type Tx, transaction } from "../db.ts";
 import { SluiceError } from "../errors.ts";
 import { storeDeliveries } from "../journal/deliveries.ts";
 import { doubtAudit } from "../journal/doubt.ts";
-import { planMissing } from "../journal/missing.ts";
+import { planMissing, READ_AT_ONCE } from "../journal/missing.ts";
 import { lockQueue } from "../journal/queue-lock.ts";
 
 /** What a rebuild comes to: rows taken out of each table; of each queue deliveries taken out, and events to be applied anew. */
@@ -133,7 +133,7 @@ async function fillPlaces(tx: Tx, { app, chainId }: Context, route: CompiledRout
   let next = first;
   let events = 0;
   for (let after: number | undefined = 0; after !== undefined; ) {
-    const missing = await planMissing(tx, { app, chainId, route, names: [...route.events], after });
+    const missing = await planMissing(tx, { app, chainId, route, names: [...route.events], after, limit: READ_AT_ONCE });
     const placed = missing.drafts.map(draft => ({ ...draft, position: next++ }));
     if (next - 1 > last) throw new Error(`queue ${route.queue} needs more places than ${first} to ${last}`);
     await storeDeliveries(tx, chainId, placed);

@@ -5,7 +5,7 @@ import { describe } from "../errors.ts";
 import { openActivity } from "../journal/activity.ts";
 import { appliedAmong } from "../journal/applied.ts";
 import { insertDeliveries, type Operation } from "../journal/deliveries.ts";
-import { type EventRow, readEvents, toJournalEvent } from "../journal/events.ts";
+import { type EventRow, type Occurrence, readEvents, readOccurrences, toJournalEvent } from "../journal/events.ts";
 import { createOutage, type Log } from "../log.ts";
 import type { DeliveryJob, QueueBackend } from "../queues/backend.ts";
 
@@ -104,6 +104,8 @@ export function createDelivery(
   { app, db, chainId, log, onSettled }: Pick<WorkerSettings, "app" | "db" | "chainId" | "log" | "onSettled">,
 ): (position: number, signal: AbortSignal) => Promise<void> {
   const { queue } = route;
+  // An attempt is counted at its end, unless it was at its beginning: see `beginAttempt`.
+  const uncounted = route.task && route.undoable ? 0 : 1;
 
   return async function deliver(position: number, signal: AbortSignal): Promise<void> {
     try {
@@ -125,7 +127,7 @@ export function createDelivery(
   /** Marks the row done and gives it, or nothing where it is not to be worked on. Holds its lock until the end of `tx`. */
   async function markDone(tx: Tx | Db, position: number): Promise<Row | undefined> {
     const { rows } = await tx.query<Row>(
-      `update deliveries set state = 'done', done_at = clock_timestamp(), attempts = attempts + 1, last_error = null
+      `update deliveries set state = 'done', done_at = clock_timestamp(), attempts = attempts + ${uncounted}, last_error = null
        where chain_id = $1 and queue = $2 and position = $3 and state = 'sent' returning operation, events, attempts`,
       [chainId, queue, position],
     );
@@ -180,26 +182,56 @@ export function createDelivery(
   }
 
   async function runTask(position: number, signal: AbortSignal): Promise<Row | undefined> {
-    const { rows } = await db.query<Row>(
-      "select operation, events, attempts from deliveries where chain_id = $1 and queue = $2 and position = $3 and state = 'sent'",
-      [chainId, queue, position],
-    );
-    const row = rows[0];
+    const row = await beginAttempt(position);
     if (!row) return undefined;
-    // What a resync took before its turn came is not run.
-    const live = (await readEvents(db, chainId, row.events)).filter(event => event.live);
-    for (const event of live.map(found => toJournalEvent(app, found))) {
-      const context = { key: `${event.id}-run`, attempt: row.attempts + 1, signal, sql: db };
+    const { toRun, kept } = await chooseToRun(row);
+    for (const found of toRun) {
+      const event = toJournalEvent(app, found);
+      const operation = row.operation === "revert" ? "revert" : "apply";
+      // A block that a reorg took and that came back brings its events anew: what is done for them then is no repetition.
+      const key = route.undoable ? `${event.id}-${operation}${found.time > 1 ? `-${found.time}` : ""}` : `${event.id}-run`;
+      const context = { key, attempt: row.attempts, signal, sql: db, operation } as const;
       await route.task!.run(event as JournalEvent as never, context).catch(cause => {
         throw new TaskFailure(cause);
       });
     }
-    if (live.length === row.events.length) return markDone(db, position);
+    if (kept.length === row.events.length) return markDone(db, position);
     return transaction(db, async tx => {
       const done = await markDone(tx, position);
-      if (done) await keepAmong(tx, position, done, live);
+      if (done) await keepAmong(tx, position, done, kept);
       return done;
     });
+  }
+
+  /**
+   * Gives the row with the number of this attempt. Where a revert may come, the attempt is counted before it is made: what ran in
+   * a process that was killed then must be taken back too.
+   */
+  async function beginAttempt(position: number): Promise<(Row & { sends: number }) | undefined> {
+    const { rows } = await db.query<Row & { sends: number }>(
+      route.undoable
+        ? `update deliveries set attempts = attempts + 1
+           where chain_id = $1 and queue = $2 and position = $3 and state = 'sent' returning operation, events, attempts, sends`
+        : `select operation, events, attempts + 1 as attempts, sends from deliveries
+           where chain_id = $1 and queue = $2 and position = $3 and state = 'sent'`,
+      [chainId, queue, position],
+    );
+    return rows[0];
+  }
+
+  /**
+   * What a reorg took before its turn came is not run, nor taken back. Of what may have run before, as far as we know, a later
+   * revert must find its delivery.
+   */
+  async function chooseToRun(row: Row & { sends: number }): Promise<{ toRun: Occurrence[]; kept: EventRow[] }> {
+    const rows = await readOccurrences(db, chainId, row.events);
+    if (row.operation === "revert") {
+      const tried = new Set(await appliedAmong(db, chainId, queue, row.events, "tried"));
+      return { toRun: rows.filter(event => tried.has(event.position)), kept: rows };
+    }
+    const live = rows.filter(event => event.live);
+    const mayHaveRun = route.undoable && (row.attempts > 1 || row.sends > 1);
+    return { toRun: live, kept: mayHaveRun ? rows : live };
   }
 
   /**
@@ -209,7 +241,7 @@ export function createDelivery(
   function recordFailure(position: number, error: unknown): Promise<(Row & { state: "sent" | "dead" | "split" }) | undefined> {
     return transaction(db, async tx => {
       const { rows } = await tx.query<Row>(
-        `update deliveries set attempts = attempts + 1, last_error = $4
+        `update deliveries set attempts = attempts + ${uncounted}, last_error = $4
          where chain_id = $1 and queue = $2 and position = $3 and state = 'sent' returning operation, events, attempts`,
         [chainId, queue, position, reasonOf(error)],
       );

@@ -23,7 +23,9 @@ export async function openTestJournal(app: App) {
   await enterChain(db, stubRpc({}), identity, { chainId, contracts: { Meter: { address: SCRIPTED_ADDRESS, block: 1 } } });
   /** Another writer, with this epoch. */
   const writer = (epoch: number) => openJournal({ db, chainId, epoch, app, contracts: contractsOf(app) });
-  return { ...base, chainId, journal: writer(0), writer };
+  /** A writer of another application on the same tables. */
+  const writerOf = (other: App) => openJournal({ db, chainId, epoch: 0, app: other, contracts: contractsOf(other) });
+  return { ...base, chainId, journal: writer(0), writer, writerOf };
 }
 
 /** The rows of a query on one chain, `$1`. */

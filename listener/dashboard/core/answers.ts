@@ -83,7 +83,7 @@ export type Queue = QueueCounts & {
   name: string;
   kind: "projection" | "task";
   handler: string;
-  follows: "head" | "finality";
+  finality: "finalized" | "safe" | "latest" | number;
   events: string[];
   batch: number;
   ordered: boolean;

@@ -7,6 +7,12 @@ import { Empty, Failure, Panel, Scroll } from "../parts/panel.tsx";
 import { useRetry } from "../parts/retry.ts";
 import { Pill } from "../parts/words.tsx";
 
+function whenDelivered(finality: Queue["finality"]): string {
+  if (finality === "latest") return "at the head";
+  if (finality === "safe") return "when safe";
+  return finality === "finalized" ? "when final" : `after ${plural(finality, "confirmation")}`;
+}
+
 /** `#/queues`: what each queue has to do, and what it could not. */
 export function Queues() {
   const queues = useFetched<{ items: Queue[] }>("queues", { every: 1_500 });
@@ -41,8 +47,7 @@ export function Queues() {
                   <td class="lead">
                     <b>{queue.name}</b>
                     <span class="muted about">
-                      {queue.handler === queue.name ? queue.kind : `${queue.kind} ${queue.handler}`},{" "}
-                      {queue.follows === "head" ? "at the head" : "when final"}
+                      {queue.handler === queue.name ? queue.kind : `${queue.kind} ${queue.handler}`}, {whenDelivered(queue.finality)}
                       {queue.ordered && ", in order"}
                       {queue.batch > 1 && `, up to ${queue.batch} at once`}
                     </span>

@@ -16,8 +16,8 @@ describe("task", () => {
       },
     });
     const [route] = defineApp({ contracts, routes: [line] }).routes;
-    const { queue, follows, batch, attempts, orderBy } = route!;
-    assert.deepEqual({ queue, follows, batch, attempts }, { queue: "mail", follows: "finality", batch: 1, attempts: 7 });
+    const { queue, finality, batch, attempts, orderBy } = route!;
+    assert.deepEqual({ queue, finality, batch, attempts }, { queue: "mail", finality: "finalized", batch: 1, attempts: 7 });
     const event = { arguments: { from: "0x01", value: 5n } } as never;
     assert.equal(orderBy!(event), "0x01");
     await route!.task!.run(event, {} as never);

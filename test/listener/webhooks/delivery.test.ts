@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { Webhook } from "standardwebhooks";
+import type { BlockRef } from "../../../listener/chain/types.ts";
 import { app } from "../../../listener/dapp/routes.ts";
 import { deleteEndpoint, rotateSecret, setState } from "../../../listener/webhooks/endpoints.ts";
 import { readAttempts, readMessagesOf } from "../../../listener/webhooks/read.ts";
 import { replayMessages, retryDead, sendTest } from "../../../listener/webhooks/replay.ts";
 import { verifyWebhook } from "../../../listener/webhooks/verify.ts";
 import { eventually } from "../../support/eventually.ts";
-import { account, CHAIN, registered, transfer } from "../api/support.ts";
+import { account, CHAIN, hashOf, registered, transfer } from "../api/support.ts";
 import { openReceiver, type Receiver } from "./receiver.ts";
 import { openWebhooks } from "./support.ts";
 
@@ -21,9 +22,16 @@ describe("webhooks", () => {
     receivers.push(opened);
     return opened;
   };
+  let safe: BlockRef | undefined;
+  let asked = 0;
   before(async () => {
     hooks = await openWebhooks();
-    await hooks.dispatch();
+    await hooks.dispatch({
+      safe: async () => {
+        asked += 1;
+        return safe;
+      },
+    });
     await hooks.deliver();
     await hooks.world.extend([pay(1), pay(2)]);
     await hooks.world.finalize(1);
@@ -88,6 +96,26 @@ describe("webhooks", () => {
     const told = [...accepted.values()];
     for (const value of ["201", "202"]) assert.ok(told.indexOf(`event ${value}`) < told.indexOf(`reverted ${value}`), told.join());
     assert.ok(kinds.lastIndexOf("reverted") < told.findIndex(text => /30[12]/.test(text)), told.join());
+  });
+
+  it("tells `safe` of what the node's safe block brings, and nothing where that is a block of another branch", async () => {
+    const to = await receiver();
+    const endpoint = await hooks.create({ url: to.url, finality: "safe" });
+    await hooks.world.extend([pay(221)]);
+    const first = hooks.world.tip();
+    await hooks.world.extend([pay(222)]);
+    safe = { number: first.number + 1, hash: hashOf("elsewhere") };
+    const before = asked;
+    // Asked again after it was given once: it has been looked at by then.
+    await eventually(() => asked >= before + 2, { what: "the safe block is asked for" });
+    assert.deepEqual(to.seen(), []);
+    safe = first;
+    await eventually(() => to.seen().length === 1, { what: "the safe event" });
+    await hooks.world.reorg(first.number);
+    await hooks.world.extend([pay(223)], { fork: "d" });
+    safe = hooks.world.tip();
+    await hooks.told(endpoint.id);
+    assert.deepEqual(to.seen(), ["event 221", "event 223"]);
   });
 
   it("knows of each event whom it told, in requests of many events too, and of its end", async () => {
