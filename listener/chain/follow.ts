@@ -154,7 +154,6 @@ async function* backfill(
     const last = headers.at(-1)!;
     yield { type: "extend", headers, logs, ...seen, backfill: range };
     known.add([last]);
-    yield { type: "finalize", block: last };
     known.finalize(last);
   }
 }

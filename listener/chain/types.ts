@@ -30,7 +30,7 @@ export type LogFilter = { addresses: readonly Hex[]; topics: readonly Hex[]; wan
  *
  * `extend`: `headers` follow the tip in order. Up to the finalized block only those of blocks that hold logs, and the last
  * one of the range; above it every one, linked by parent hash. `logs` are all of ours in (tip, last header], in order.
- * `backfill` is there where the blocks are final and some more of them follow: which blocks these are in all.
+ * `backfill` is there where the blocks are final, and the last header is then the finalized block: which blocks are read so in all.
  * `reorg`: the blocks above `ancestor` are gone (all of ours, where it is undefined); `removed` newest first.
  * `finalize`: `block`, at or below the tip, is final.
  */

@@ -18,6 +18,9 @@ export type JournalOptions = { db: Db; chainId: number; epoch: number; app: App;
 /** What a commit did, for whoever waits for it or shows it. */
 export type Recorded = { update: ChainUpdate; events: NewEvent[]; orphaned: EventRow[]; deliveries: Record<string, number> };
 
+/** What a backfill adds is final. */
+const FINAL = "finalized_number = $4::bigint, finalized_hash = $5::text";
+
 /** A backfill's first commit notes where it began; all of them have the same `seenAt`, that of the head that it was for. */
 const BACKFILL = `backfill_from = $8::bigint, backfill_to = $9::bigint, backfill_began = $10::timestamptz,
   backfill_events = case when backfill_from = $8::bigint and backfill_began = $10::timestamptz then backfill_events else events end`;
@@ -82,17 +85,23 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     const { events: total } = await moveTip(
       tx,
       last,
-      `head_number = greatest($6::bigint, $4::bigint), head_at = now(), events = events + $7::bigint, ${BACKFILL}`,
+      `head_number = greatest($6::bigint, $4::bigint), head_at = now(), events = events + $7::bigint, ${BACKFILL}
+       ${update.backfill ? `, ${FINAL}` : ""}`,
       [update.head, update.logs.length, update.backfill?.from ?? null, update.backfill?.to ?? null, update.seenAt],
     );
     const first = total - update.logs.length + 1;
     const events = update.logs.map((log, i): NewEvent => ({ position: first + i, log, decoded: decode(log) }));
-    await insertBlocks(tx, chainId, update.headers);
+    await (update.backfill ? insertFinalBlock(tx, chainId, last) : insertBlocks(tx, chainId, update.headers));
     await insertEvents(tx, { chainId, epoch }, events, update.seenAt);
-    const routed = events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
-    const deliveries = await deliver(tx, headRoutes, routed);
-    Object.assign(deliveries, await planWaiting(tx, { app, chainId, routes: countingRoutes }));
+    const deliveries = await deliver(tx, headRoutes, toNewRouted(events));
+    const due = update.backfill ? waitingRoutes : countingRoutes;
+    Object.assign(deliveries, await planWaiting(tx, { app, chainId, routes: due }));
     return { update, events, orphaned: [], deliveries };
+  }
+
+  /** New events on their way to the routes; none where nobody waits for any. */
+  function toNewRouted(events: readonly NewEvent[]): Routed[] {
+    return app.routes.length === 0 ? [] : events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
   }
 
   async function reorg(tx: Tx, update: Extract<ChainUpdate, { type: "reorg" }>): Promise<Recorded> {
@@ -107,7 +116,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
 
   async function finalize(tx: Tx, update: Extract<ChainUpdate, { type: "finalize" }>): Promise<Recorded> {
     const { rowCount } = await tx.query(
-      `update checkpoint set finalized_number = $4::bigint, finalized_hash = $5::text, updated_at = now()
+      `update checkpoint set ${FINAL}, updated_at = now()
        where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text returning ${NOTIFY}`,
       [chainId, epoch, tip, update.block.number, update.block.hash],
     );
@@ -220,8 +229,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
           await doubtAudit(tx, chainId, fresh[0].blockNumber - 1);
           await tx.query("update checkpoint set late_to = $2 where chain_id = $1", [chainId, total]);
         }
-        const routed = events.map(event => ({ event: newJournalEvent(chainId, event), error: event.decoded.error }));
-        await deliver(tx, app.routes, routed);
+        await deliver(tx, app.routes, toNewRouted(events));
         const [column, value] = "topics" in known ? ["included_to = null, topics", known.topics] : ["included_to", known.includedTo];
         await tx.query(`update contracts set ${column} = $3 where chain_id = $1 and address = $2`, [chainId, contract, value]);
       });
@@ -249,6 +257,15 @@ async function insertBlocks(tx: Tx, chainId: number, headers: readonly Header[])
     `insert into blocks (chain_id, number, hash, parent_hash, timestamp)
      select $1, * from unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[])`,
     [chainId, linked.map(h => h.number), linked.map(h => h.hash), linked.map(h => h.parentHash), linked.map(h => h.timestamp)],
+  );
+}
+
+/** Of final blocks the last is all that is needed, to link to. */
+async function insertFinalBlock(tx: Tx, chainId: number, { number, hash, parentHash, timestamp }: Header): Promise<void> {
+  await tx.query(
+    `with dropped as (delete from blocks where chain_id = $1 and number < $2)
+     insert into blocks (chain_id, number, hash, parent_hash, timestamp) values ($1, $2, $3, $4, $5)`,
+    [chainId, number, hash, parentHash, timestamp],
   );
 }
 

@@ -28,6 +28,10 @@ export function memory(checkpoint: Checkpoint) {
           if (blocks.length > 0 && number !== blocks.at(-1)!.number + 1) blocks = [];
           blocks.push({ number, hash });
         }
+        if (update.backfill) {
+          finalized = blocks.at(-1);
+          blocks = blocks.slice(-1);
+        }
       } else if (update.type === "reorg") {
         const removed = blocks.filter(block => block.number > (update.ancestor?.number ?? -1));
         if (names(removed.toReversed()) !== names(update.removed)) throw new Error(`${toText(update)}, but held ${names(removed)}`);

@@ -183,6 +183,20 @@ describe("journal", () => {
     assert.deepEqual(await deliveries("tasks"), ["1 run 1", "2 run 2", "3 run 4"]);
   });
 
+  it("calls final what a backfill adds, and what it held below", async () => {
+    const chain = scriptedChain("a1 a2 a3 a4")
+      .logs("a1", [added(1, 1)])
+      .logs("a2", [added(1, 2)])
+      .logs("a3", [added(1, 3)]);
+    await base.journal.record(chain.extend("a1 a2"));
+    await base.journal.record(chain.finalize("a1"));
+    const update = chain.extend("a3 a4") as Extract<ChainUpdate, { type: "extend" }>;
+    await base.journal.record({ ...update, headers: [update.headers[1]!], backfill: { from: 3, to: 4 } });
+    assert.deepEqual(await deliveries("tasks"), ["1 run 1", "2 run 2", "3 run 3"]);
+    assert.deepEqual(await blocks(), ["a4"]);
+    assert.deepEqual((await base.journal.checkpoint()).finalized, chain.ref("a4"));
+  });
+
   it("drops blocks below the finalized one, and keeps it", async () => {
     const chain = scriptedChain("a1 a2 a3");
     await base.journal.record(chain.extend("a1 a2 a3"));
