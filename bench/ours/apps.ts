@@ -1,9 +1,9 @@
-import { type App, defineApp, type Projection } from "../../listener/app.ts";
+import { type App, defineApp, type Task } from "../../listener/app.ts";
 import { contracts } from "../../listener/dapp/contracts.ts";
 import { balances } from "../../listener/dapp/projections/balances.ts";
 import { transfers } from "../../listener/dapp/projections/transfers.ts";
 
-const nothing: Projection = { name: "nothing", tables: [], migrations: [], async apply() {}, async revert() {} };
+const nothing: Task = { name: "nothing", async run() {} };
 
 const events = ["SluiceToken.Transfer"] as const;
 
@@ -24,5 +24,5 @@ export const apps: Record<string, App> = {
       { queue: "transfers", projection: transfers, events, concurrency: 8 },
     ],
   }),
-  nothing: defineApp({ contracts, routes: [{ queue: "nothing", projection: nothing, events, concurrency: 50 }] }),
+  nothing: defineApp({ contracts, routes: [{ queue: "nothing", task: nothing, events, concurrency: 50 }] }),
 };

@@ -265,4 +265,13 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       update queues q set planned_to = c.finalized_number from checkpoint c where c.chain_id = q.chain_id;
     `,
   },
+  {
+    name: "relay-1",
+    sql: `
+      -- For those alone who look for an event. A planner without statistics takes a whole queue for one row, and would read
+      -- all of it by this index, of which chain and queue are the beginning, to find some positions.
+      drop index deliveries_by_event;
+      create index deliveries_by_event on deliveries (chain_id, queue, last_event) where last_event is not null;
+    `,
+  },
 ];

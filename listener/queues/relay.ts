@@ -27,8 +27,8 @@ export type Relay = {
 
 type Sent = { position: number; sends: number; operation: string };
 
-/** While something waits for a place or for a barrier the queue is looked at in growing steps between these (ms). */
-const BUSY = { from: 4, to: 250 };
+/** While something waits for a place or for a barrier the queue is looked at in growing steps: up to `drained` while it moves, else up to `to` (ms). */
+const BUSY = { from: 4, drained: 32, to: 250 };
 /** With nothing pending, wake-ups do the work; this is for the one that got lost (ms). */
 const IDLE = 500;
 /** Oldest deliveries that are looked for at once. Workers take the oldest first, so the lost ones surface there. */
@@ -74,13 +74,15 @@ async function relayQueue(route: CompiledRoute, options: RelayOptions, onWake: (
         refused = false;
         outage.ends();
       }
-      if (moved > 0) {
+      if (moved >= window / 2) {
         pause = BUSY.from;
         continue;
       }
+      // A claim costs about the same for one row as for many: what becomes free in the window is given time to add up.
       const waiting = await hasPending(db, chainId, queue);
       await nap(waiting ? pause : IDLE);
-      pause = waiting ? Math.min(BUSY.to, pause * 2) : BUSY.from;
+      const longest = moved === 0 ? BUSY.to : route.orderBy ? BUSY.from : BUSY.drained;
+      pause = waiting && moved < window / 4 ? Math.min(longest, pause * 2) : BUSY.from;
     } catch (error) {
       if (signal.aborted) return;
       outage.begins(describe(error));
@@ -148,14 +150,15 @@ const CLAIM = `
   ), open as materialized (
     select position, operation, state from deliveries
     where chain_id = $1 and queue = $2 and state in ('pending', 'sent') and (select ours from turn) order by position limit $3
-  ), first as (
+  ), first as materialized (
     select operation from open order by position limit 1
-  ), barrier as (
+  ), barrier as materialized (
     select min(o.position) as position from open o, first f
     where o.operation <> f.operation and o.operation <> 'run' and f.operation <> 'run'
   ), next as materialized (
-    select o.position from open o, barrier b where o.state = 'pending' and (b.position is null or o.position < b.position)
-    order by o.position limit (select free from capacity)
+    select position from open
+    where state = 'pending' and ((select position from barrier) is null or position < (select position from barrier))
+    order by position limit (select free from capacity)
   ) ${MARK_SENT}`;
 
 /** What waits behind a key that is in flight or parked, however much it is, is passed over without a look-up for each row. The

@@ -8,6 +8,7 @@ import { insertDeliveries, type Operation } from "../journal/deliveries.ts";
 import { type EventRow, type Occurrence, readEvents, readOccurrences, toJournalEvent } from "../journal/events.ts";
 import { createOutage, type Log } from "../log.ts";
 import type { DeliveryJob, QueueBackend } from "../queues/backend.ts";
+import { createGather } from "./gather.ts";
 
 export type WorkerSettings = {
   app: App;
@@ -94,6 +95,7 @@ class TaskFailure extends Error {
 const isOutage = (error: unknown) => !(error instanceof TaskFailure) && isDbOutage(error);
 
 type Row = { operation: Operation; events: number[]; attempts: number; seenAt?: Date };
+type Attempt = Row & { sends: number; found: (EventRow & Partial<Occurrence>)[] };
 
 /**
  * What a worker of this queue does with a job: it settles the delivery at that position, where it is its turn. Rejects where
@@ -106,6 +108,9 @@ export function createDelivery(
   const { queue } = route;
   // An attempt is counted at its end, unless it was at its beginning: see `beginAttempt`.
   const uncounted = route.task && route.undoable ? 0 : 1;
+  // What stands outside of our transactions is read, and marked after its run, together with what else is on its way.
+  const begin = createGather(beginAttempts);
+  const markRun = createGather(positions => markDone(db, positions));
 
   return async function deliver(position: number, signal: AbortSignal): Promise<void> {
     try {
@@ -124,18 +129,18 @@ export function createDelivery(
     }
   };
 
-  /** Marks the row done and gives it, or nothing where it is not to be worked on. Holds its lock until the end of `tx`. */
-  async function markDone(tx: Tx | Db, position: number): Promise<Row | undefined> {
-    const { rows } = await tx.query<Row>(
+  /** Marks rows done and gives them, without those that are not to be worked on. Holds their locks until the end of `tx`. */
+  async function markDone(tx: Tx | Db, positions: readonly number[]): Promise<Map<number, Row>> {
+    const { rows } = await tx.query<Row & { position: number }>(
       `update deliveries set state = 'done', done_at = clock_timestamp(), attempts = attempts + ${uncounted}, last_error = null
-       where chain_id = $1 and queue = $2 and position = $3 and state = 'sent' returning operation, events, attempts`,
-      [chainId, queue, position],
+       where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent' returning position, operation, events, attempts`,
+      [chainId, queue, positions],
     );
-    return rows[0];
+    return new Map(rows.map(row => [row.position, row]));
   }
 
   async function project(tx: Tx, position: number): Promise<Row | undefined> {
-    const row = await markDone(tx, position);
+    const row = (await markDone(tx, [position])).get(position);
     if (!row) return undefined;
     const rows = await readEvents(tx, chainId, row.events);
     const { projection } = route;
@@ -182,56 +187,59 @@ export function createDelivery(
   }
 
   async function runTask(position: number, signal: AbortSignal): Promise<Row | undefined> {
-    const row = await beginAttempt(position);
+    const row = await begin(position);
     if (!row) return undefined;
     const { toRun, kept } = await chooseToRun(row);
     for (const found of toRun) {
       const event = toJournalEvent(app, found);
       const operation = row.operation === "revert" ? "revert" : "apply";
       // A block that a reorg took and that came back brings its events anew: what is done for them then is no repetition.
-      const key = route.undoable ? `${event.id}-${operation}${found.time > 1 ? `-${found.time}` : ""}` : `${event.id}-run`;
+      const key = route.undoable ? `${event.id}-${operation}${found.time! > 1 ? `-${found.time}` : ""}` : `${event.id}-run`;
       const context = { key, attempt: row.attempts, signal, sql: db, operation } as const;
       await route.task!.run(event as JournalEvent as never, context).catch(cause => {
         throw new TaskFailure(cause);
       });
     }
-    if (kept.length === row.events.length) return markDone(db, position);
+    if (kept.length === row.events.length) return markRun(position);
     return transaction(db, async tx => {
-      const done = await markDone(tx, position);
+      const done = (await markDone(tx, [position])).get(position);
       if (done) await keepAmong(tx, position, done, kept);
       return done;
     });
   }
 
   /**
-   * Gives the row with the number of this attempt. Where a revert may come, the attempt is counted before it is made: what ran in
-   * a process that was killed then must be taken back too.
+   * Gives rows with the number of this attempt, and their events. Where a revert may come, the attempt is counted before it is
+   * made: what ran in a process that was killed then must be taken back too.
    */
-  async function beginAttempt(position: number): Promise<(Row & { sends: number }) | undefined> {
-    const { rows } = await db.query<Row & { sends: number }>(
+  async function beginAttempts(positions: readonly number[]): Promise<Map<number, Attempt>> {
+    const { rows } = await db.query<Omit<Attempt, "found"> & { position: number }>(
       route.undoable
-        ? `update deliveries set attempts = attempts + 1
-           where chain_id = $1 and queue = $2 and position = $3 and state = 'sent' returning operation, events, attempts, sends`
-        : `select operation, events, attempts + 1 as attempts, sends from deliveries
-           where chain_id = $1 and queue = $2 and position = $3 and state = 'sent'`,
-      [chainId, queue, position],
+        ? `update deliveries set attempts = attempts + 1 where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent'
+           returning position, operation, events, attempts, sends`
+        : `select position, operation, events, attempts + 1 as attempts, sends from deliveries
+           where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent'`,
+      [chainId, queue, positions],
     );
-    return rows[0];
+    const read = route.undoable ? readOccurrences : readEvents;
+    const found: Attempt["found"] = await read(db, chainId, [...new Set(rows.flatMap(({ events }) => events))]);
+    const byPosition = new Map(found.map(event => [event.position, event]));
+    return new Map(rows.map(row => [row.position, { ...row, found: row.events.map(event => byPosition.get(event)!) }]));
   }
 
   /**
    * What a reorg took before its turn came is not run, nor taken back. Of what may have run before, as far as we know, a later
    * revert must find its delivery.
    */
-  async function chooseToRun(row: Row & { sends: number }): Promise<{ toRun: Occurrence[]; kept: EventRow[] }> {
-    const rows = await readOccurrences(db, chainId, row.events);
+  async function chooseToRun(row: Attempt): Promise<{ toRun: Attempt["found"]; kept: EventRow[] }> {
+    const { found } = row;
     if (row.operation === "revert") {
       const tried = new Set(await appliedAmong(db, chainId, queue, row.events, "tried"));
-      return { toRun: rows.filter(event => tried.has(event.position)), kept: rows };
+      return { toRun: found.filter(event => tried.has(event.position)), kept: found };
     }
-    const live = rows.filter(event => event.live);
+    const live = found.filter(event => event.live);
     const mayHaveRun = route.undoable && (row.attempts > 1 || row.sends > 1);
-    return { toRun: live, kept: mayHaveRun ? rows : live };
+    return { toRun: live, kept: mayHaveRun ? found : live };
   }
 
   /**

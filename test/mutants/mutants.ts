@@ -9,7 +9,7 @@ const [relay, worker] = ["listener/queues/relay.ts", "listener/worker/worker.ts"
 const mirror = (file: string, test: string) => ({ file: `test/${file.replace(".ts", ".test.ts")}`, test });
 
 const MARK = `last_error = null
-       where chain_id = $1 and queue = $2 and position = $3 and state = 'sent'`;
+       where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent'`;
 const CHECKED = "where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text returning events";
 
 export const mutants: readonly Mutant[] = [
@@ -23,8 +23,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "mark and effect in two transactions",
     file: worker,
-    replace: "const row = await markDone(tx, position);",
-    by: "const row = await markDone(db, position);",
+    replace: "const row = (await markDone(tx, [position])).get(position);",
+    by: "const row = (await markDone(db, [position])).get(position);",
     caughtBy: mirror(worker, "leaves nothing of an effect whose projection throws after it wrote"),
   },
   {
