@@ -104,11 +104,19 @@ type RouteBase = {
   orderBy?: (event: JournalEvent<string, never>) => string;
 };
 
-/** Which events feed which queue. A projection follows the head; a task waits for finality, unless it says that it need not. */
+/** Between attempts, as BullMQ has it in every language: always `delay` milliseconds, or those doubled each time. */
+export type Backoff = { type: "fixed" | "exponential"; delay: number };
+
+/**
+ * Which events feed which queue. A projection follows the head; a task waits for finality, unless it says that it need not.
+ * Of a queue that is carried each job holds the whole event, for workers that are not ours: it follows the head, too, unless
+ * told, and an event is given up after 10 attempts, 1 s, 2 s, 4 s, … apart.
+ */
 export type Route = RouteBase &
   (
-    | { projection: Projection<never>; batch?: number; task?: never; finality?: never }
-    | { task: Task<never>; finality?: DeliveryFinality; projection?: never }
+    | { projection: Projection<never>; batch?: number; task?: never; carry?: never; finality?: never }
+    | { task: Task<never>; finality?: DeliveryFinality; projection?: never; carry?: never }
+    | { carry: true; finality?: DeliveryFinality; backoff?: Backoff; projection?: never; task?: never }
   );
 
 /** A route in the form that the core works with: defaults filled in, names checked. */
@@ -124,6 +132,8 @@ export type CompiledRoute = {
   orderBy: ((event: JournalEvent) => string) | undefined;
   projection: Projection | undefined;
   task: Task | undefined;
+  /** Set where the jobs carry the event, and the workers are somebody else's. */
+  carry: { backoff: Backoff } | undefined;
 };
 
 export type App = {
@@ -159,6 +169,9 @@ export function defineApp(definition: { contracts: Contracts; routes: readonly R
     for (const event of events) if (!names.has(event)) problems.push(`queue ${queue}: no contract has an event ${event}`);
     const batch = "batch" in route ? (route.batch ?? 1) : 1;
     if (!Number.isInteger(batch) || batch < 1 || batch > MAX_BATCH) problems.push(`queue ${queue}: batch must be from 1 to ${MAX_BATCH}`);
+    const backoff = "backoff" in route ? route.backoff : undefined;
+    if (backoff && !(backoff.delay >= 0 && ["fixed", "exponential"].includes(backoff.type)))
+      problems.push(`queue ${queue}: backoff must be { type: "fixed" or "exponential", delay: milliseconds }`);
     if (!isFinality(route.finality ?? "latest"))
       problems.push(`queue ${queue}: finality must be "finalized", "safe", "latest" or confirmations from 1 to ${MAX_CONFIRMATIONS}`);
   }
@@ -182,18 +195,20 @@ const isFinality = (given: DeliveryFinality) =>
     : ["finalized", "safe", "latest"].includes(given);
 
 function compileRoute(route: Route): CompiledRoute {
-  const finality = route.projection ? "latest" : (route.finality ?? "finalized");
+  const finality = route.finality ?? (route.task ? "finalized" : "latest");
   return {
     queue: route.queue,
     events: new Set(route.events),
     finality,
-    undoable: finality !== "finalized",
+    // Past finality only a resync takes something back: whoever goes by the sequence of the jobs can follow even that.
+    undoable: finality !== "finalized" || route.carry === true,
     // An ordered queue releases one delivery of a key at a time, so a delivery must not hold two keys.
     batch: route.orderBy ? 1 : "batch" in route ? (route.batch ?? 1) : 1,
     concurrency: route.concurrency ?? 4,
-    attempts: route.attempts ?? 20,
+    attempts: route.attempts ?? (route.carry ? 10 : 20),
     orderBy: route.orderBy as CompiledRoute["orderBy"],
     projection: route.projection as Projection | undefined,
     task: route.task as Task | undefined,
+    carry: route.carry ? { backoff: route.backoff ?? { type: "exponential", delay: 1_000 } } : undefined,
   };
 }

@@ -2,14 +2,15 @@ import { z } from "zod";
 import type { App } from "../app.ts";
 import { readRates } from "../journal/activity.ts";
 import { countDeliveries, readOldest } from "../journal/status.ts";
+import { bullName } from "../queues/backend.ts";
 import { read } from "./read.ts";
 import { deliveryFinality, time } from "./schemas.ts";
 import { queueCounts } from "./status.ts";
 
 const queue = queueCounts.extend({
   name: z.string(),
-  kind: z.enum(["projection", "task"]),
-  handler: z.string().describe("the name of the projection or the task"),
+  kind: z.enum(["projection", "task", "carried"]),
+  handler: z.string().describe("the name of the projection or the task; of a carried queue that of the queue in BullMQ"),
   follows: z.enum(["head", "finality"]),
   finality: deliveryFinality.describe("when an event is delivered: a number is one of confirmations"),
   events: z.array(z.string()).describe("what feeds it"),
@@ -35,8 +36,8 @@ export const queuesRead = (app: App) =>
       const round = (value: number) => Math.round(value * 100) / 100;
       const items = app.routes.map(route => ({
         name: route.queue,
-        kind: route.task ? ("task" as const) : ("projection" as const),
-        handler: route.task?.name ?? route.projection!.name,
+        kind: route.carry ? ("carried" as const) : route.task ? ("task" as const) : ("projection" as const),
+        handler: route.task?.name ?? route.projection?.name ?? bullName(chainId, route.queue),
         follows: route.finality === "latest" ? ("head" as const) : ("finality" as const),
         finality: route.finality,
         events: [...route.events],

@@ -20,7 +20,7 @@ import { acquireLease } from "../journal/lease.ts";
 import { toNodeRow, writeNodes } from "../journal/nodes.ts";
 import type { Log as Logger } from "../log.ts";
 import type { QueueBackend } from "../queues/backend.ts";
-import { startRelay } from "../queues/relay.ts";
+import { startRelay } from "../queues/start-relay.ts";
 import { startDispatcher } from "../webhooks/dispatch.ts";
 
 export type ListenerOptions = {
@@ -165,7 +165,8 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
   const term = new AbortController();
   const over = AbortSignal.any([lease.lost, term.signal]);
   const rpc = openRpc(config.rpcUrls, { log, signal: over, chain: identity });
-  const relay = startRelay({ db, backend, chainId, routes: app.routes, window: config.window, log, signal: over });
+  const activity = openActivity({ db, chainId, log, lag: true });
+  const relay = startRelay({ db, backend, chainId, app, window: config.window, log, signal: over, onSettled: activity.settled });
   const safe = async (): Promise<BlockRef | undefined> => {
     // A development chain calls every block safe at once.
     if (identity.development) return undefined;
@@ -186,7 +187,6 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
       log,
     });
   const journal = openJournal({ db, chainId, epoch: lease.epoch, app, contracts });
-  const activity = openActivity({ db, chainId, log, lag: true });
 
   const record = async () => {
     await catchUp({ db, chainId, journal, contracts, sourceFor, log });

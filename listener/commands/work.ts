@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { readDeployment } from "../chain/deployment.ts";
 import { app } from "../dapp/routes.ts";
+import { SluiceError } from "../errors.ts";
 import { startWebhooks } from "../webhooks/deliver.ts";
 import { WEBHOOKS } from "../webhooks/dispatch.ts";
 import { startWorkers } from "../worker/worker.ts";
@@ -13,6 +14,12 @@ export async function work(options: { queues?: string[]; concurrency?: number })
     app,
     (options.queues ?? []).filter(queue => queue !== WEBHOOKS),
   );
+  const carried = app.routes.filter(({ queue, carry }) => carry && options.queues?.includes(queue)).map(({ queue }) => queue);
+  if (carried.length > 0) {
+    throw new SluiceError(`the jobs of ${carried.join(", ")} are for workers elsewhere`, {
+      hint: "docs/workers-in-other-languages.md shows how to write them; leave the name out here",
+    });
+  }
   await using process = openProcess("work");
   const { config, log, signal } = process;
   const { chainId } = readDeployment(config.deployment);

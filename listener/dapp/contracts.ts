@@ -1,6 +1,6 @@
 import type { SluiceToken$Type } from "../../artifacts/contracts/SluiceToken.sol/artifacts.d.ts";
 import artifact from "../../artifacts/contracts/SluiceToken.sol/SluiceToken.json" with { type: "json" };
-import type { DeliveryFinality, EventName, EventOf, Projection, Route, Task, TaskContext } from "../app.ts";
+import type { Backoff, DeliveryFinality, EventName, EventOf, Projection, Route, Task, TaskContext } from "../app.ts";
 
 /** The contracts that this application follows. The ABI's literal types come from the build. */
 export const contracts = {
@@ -12,11 +12,15 @@ export type Event<Name extends EventName<typeof contracts>> = EventOf<typeof con
 
 type Base<Name> = Omit<Route, "projection" | "task" | "events" | "orderBy" | "batch" | "finality"> & { events: readonly Name[] };
 
-/** A line of the routing table: its handler must understand every event that the line sends it. */
+/**
+ * A line of the routing table: its handler must understand every event that the line sends it. One with `carry` has none here:
+ * its workers are elsewhere (docs/workers-in-other-languages.md).
+ */
 export function route<const Name extends EventName<typeof contracts>>(
   line: Base<Name> & { orderBy?: (event: Event<Name>) => string } & (
       | { projection: Projection<Event<NoInfer<Name>>>; batch?: number }
       | { task: Task<Event<NoInfer<Name>>>; finality?: DeliveryFinality }
+      | { carry: true; finality?: DeliveryFinality; backoff?: Backoff }
     ),
 ): Route {
   return line as unknown as Route;

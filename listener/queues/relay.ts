@@ -1,6 +1,7 @@
-import type { CompiledRoute } from "../app.ts";
+import type { App, CompiledRoute } from "../app.ts";
 import { createNaps, type Db, isDbOutage, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
+import type { Operation } from "../journal/deliveries.ts";
 import { QUEUE_KEY } from "../journal/queue-lock.ts";
 import { createOutage, type Log } from "../log.ts";
 import { type DeliveryQueue, jobId, type QueueBackend } from "./backend.ts";
@@ -9,20 +10,15 @@ export type RelayOptions = {
   db: Db;
   backend: QueueBackend;
   chainId: number;
-  routes: readonly CompiledRoute[];
+  app: App;
   /** Deliveries of a queue that may be in flight: what Redis holds of a backfill of any size. */
   window: number;
   log: Log;
   signal: AbortSignal;
   /** Milliseconds after which a delivery that is not done is looked for in its queue, and sent again if it is not there. */
   resendAfter?: number;
-};
-
-export type Relay = {
-  /** There may be new deliveries in these queues. Without a call they are found all the same, a little later. */
-  wake(queues: Iterable<string>): void;
-  /** Resolves when the relay has stopped, after its signal. */
-  stopped: Promise<void>;
+  /** Called after each delivery of a carried queue that was settled: no worker of ours does that. */
+  onSettled?: (settled: { queue: string; operation: Operation; events: number; state: "done" | "dead" }) => void;
 };
 
 type Sent = { position: number; sends: number; operation: string };
@@ -38,21 +34,10 @@ const LOOKED_FOR = 100;
  * Moves deliveries into BullMQ, for as long as this process leads. A row is marked as sent before its job is added, so
  * that a job never comes for a row that is not its turn; what is lost in between is found missing and sent again.
  */
-export function startRelay(options: RelayOptions): Relay {
-  const wakers = new Map<string, () => void>();
-  const loops = options.routes.map(route => relayQueue(route, options, wake => wakers.set(route.queue, wake)));
-  return {
-    wake(queues) {
-      for (const queue of queues) wakers.get(queue)?.();
-    },
-    stopped: Promise.all(loops).then(() => {}),
-  };
-}
-
-async function relayQueue(route: CompiledRoute, options: RelayOptions, onWake: (wake: () => void) => void): Promise<void> {
+export async function relayQueue(route: CompiledRoute, options: RelayOptions, onWake: (wake: () => void) => void): Promise<void> {
   const { db, backend, chainId, window, log, signal } = options;
   const { queue } = route;
-  const jobs = abortable(backend.openQueue(chainId, queue), signal);
+  const jobs: Jobs = untilAborted(backend.openQueue(chainId, queue), signal);
   const outage = createOutage(log, `relay of ${queue}`);
   const resendAfter = options.resendAfter ?? 3_000;
   const { nap, wake } = createNaps(signal);
@@ -116,7 +101,10 @@ export async function relayNext(
  * taken. Without order that does no harm, for what was removed is not there to be marked; with order a later delivery
  * would pass by the new ones that it does not see yet, so there the lock is a statement of its own.
  */
-async function claim(db: Db, { chainId, route, window }: { chainId: number; route: CompiledRoute; window: number }): Promise<Sent[]> {
+export async function claim(
+  db: Db,
+  { chainId, route, window }: { chainId: number; route: CompiledRoute; window: number },
+): Promise<Sent[]> {
   const claimed = route.orderBy
     ? transaction(db, async tx => {
         const { rows } = await tx.query<{ ours: boolean }>(`select ${OURS} as ours`, [chainId, route.queue]);
@@ -189,14 +177,16 @@ async function hasPending(db: Db, chainId: number, queue: string): Promise<boole
   return rowCount === 1;
 }
 
-/** The calls that wait for Redis as long as it is away: they end with the signal. */
-export function abortable(jobs: DeliveryQueue, signal: AbortSignal): Jobs {
+/** The calls of a queue, which wait for Redis as long as it is away: they end with the signal. */
+export function untilAborted<Q extends object>(queue: Q, signal: AbortSignal): Q {
   const aborted = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
   aborted.catch(() => {});
-  return {
-    addBulk: list => Promise.race([jobs.addBulk(list), aborted]),
-    getJob: id => Promise.race([jobs.getJob(id), aborted]),
-  };
+  return new Proxy(queue, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target);
+      return typeof value === "function" ? (...given: unknown[]) => Promise.race([value.apply(target, given), aborted]) : value;
+    },
+  });
 }
 
 /** What the relay needs of a queue of BullMQ. */

@@ -4,7 +4,7 @@ import { createNaps, type Db, isDbOutage } from "../db.ts";
 import { describe } from "../errors.ts";
 import { createOutage, type Log } from "../log.ts";
 import type { QueueBackend } from "../queues/backend.ts";
-import { abortable, type Jobs } from "../queues/relay.ts";
+import { type Jobs, untilAborted } from "../queues/relay.ts";
 import { planEndpoint } from "./plan.ts";
 import { sweep } from "./sweep.ts";
 
@@ -48,7 +48,7 @@ export function startDispatcher(options: DispatchOptions): Dispatcher {
 
 async function dispatch(options: DispatchOptions, nap: (ms: number) => Promise<void>): Promise<void> {
   const { db, backend, chainId, log, signal, askAgainAfter = 2_000 } = options;
-  const queue = abortable(backend.openQueue(chainId, WEBHOOKS), signal);
+  const queue: Jobs = untilAborted(backend.openQueue(chainId, WEBHOOKS), signal);
   const outage = createOutage(log, "the dispatch of webhooks");
   const plan = createPlanner(options);
   let sweptAt = 0;

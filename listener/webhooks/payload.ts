@@ -1,22 +1,9 @@
 import { createHash } from "node:crypto";
 import type { App } from "../app.ts";
-import { checksumAddress } from "../chain/address.ts";
-import { type EventRow, eventId } from "../journal/events.ts";
+import { type EventPayload, toEventPayload } from "../journal/event-payload.ts";
+import type { EventRow } from "../journal/events.ts";
 
 export type MessageOperation = "event" | "reverted" | "test";
-
-/** An event as receivers see it: integers are decimal strings, addresses have their checksum, times are in seconds. */
-export type EventPayload = {
-  id: string;
-  chainId: number;
-  contract: string;
-  address: string;
-  name: string;
-  arguments: Record<string, unknown>;
-  block: { number: number; hash: string; timestamp: number };
-  transactionHash: string;
-  logIndex: number;
-};
 
 /**
  * The body of a request. `sequence` grows with each message to this endpoint. `data` is one event, or where the endpoint has
@@ -32,20 +19,6 @@ export type WebhookPayload = {
   timestamp: string;
   data: EventPayload | EventPayload[];
 };
-
-export function toEventPayload(app: App, row: EventRow): EventPayload {
-  return {
-    id: eventId(row.chain_id, row.block_hash, row.log_index),
-    chainId: row.chain_id,
-    contract: row.contract,
-    address: checksumAddress(row.address),
-    name: row.name,
-    arguments: app.decoderOf(row.contract, row.name)?.present(row.arguments!) ?? row.arguments!,
-    block: { number: row.block_number, hash: row.block_hash, timestamp: row.block_timestamp },
-    transactionHash: row.transaction_hash,
-    logIndex: row.log_index,
-  };
-}
 
 /** The same text at every attempt: nothing in it depends on when it is sent. */
 export function toBody(

@@ -99,6 +99,11 @@ export async function planRebuild({ db, app, chainId }: Context, name: string): 
 function findProjection(app: App, name: string): { projection: Projection; routes: CompiledRoute[] } {
   const projection = app.projections.find(one => one.name === name);
   if (!projection) {
+    if (app.routes.some(route => route.queue === name)) {
+      throw new SluiceError(`the queue ${name} feeds no projection: what came of its jobs is not here to be wiped`, {
+        hint: `to deliver its events again, run \`npm run replay -- --queue ${name}\``,
+      });
+    }
     throw new SluiceError(`there is no projection ${JSON.stringify(name)}`, {
       hint: `the projections are ${app.projections.map(one => one.name).join(", ")}`,
     });

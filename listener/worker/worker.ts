@@ -37,7 +37,7 @@ const ATTEMPTS_AS_BATCH = 3;
 const backoff = (attempts: number) => Math.round(Math.min(30_000, 200 * 2 ** Math.min(attempts, 12)) * (0.5 + Math.random() / 2));
 
 /**
- * Works on the application's queues until `close`, which lets what is under way finish.
+ * Works on the application's queues, but for those whose workers are elsewhere, until `close`, which lets what is under way finish.
  *
  * A job is a hint: the row of its delivery says what to do, and is marked done in the transaction of the effect. A job
  * that comes twice, late, or for a row that is not its turn finds nothing to do.
@@ -50,7 +50,7 @@ export function startWorkers(settings: WorkerSettings): { close(): Promise<void>
     settings.onSettled?.(settled);
   };
   const outage = createOutage(log, "the workers' Postgres");
-  const routes = app.routes.filter(({ queue }) => settings.queues?.includes(queue) ?? true);
+  const routes = app.routes.filter(({ queue, carry }) => !carry && (settings.queues?.includes(queue) ?? true));
   const workers = routes.map(route => {
     const deliver = createDelivery(route, { ...settings, onSettled });
     const work = async (job: DeliveryJob, signal?: AbortSignal) => {

@@ -1,5 +1,5 @@
 import { Interface } from "ethers";
-import { type App, defineApp, type JournalEvent, type Projection, type Route, type Task } from "../../listener/app.ts";
+import { type App, type Backoff, defineApp, type JournalEvent, type Projection, type Route, type Task } from "../../listener/app.ts";
 import type { Tx } from "../../listener/db.ts";
 import { SCRIPTED_ADDRESS, type ScriptedLog } from "./scripted-chain.ts";
 
@@ -85,5 +85,9 @@ export const ledgerRoute = (projection: Projection<Added>, line: Line = {}): Rou
 
 export const taskRoute = (run: Task<Added>["run"], line: Line = {}): Route =>
   ({ queue: "tasks", events: ["Meter.Added"], task: { name: "task", run }, ...line }) as Route;
+
+/** A line whose jobs carry every `Added` to workers elsewhere. */
+export const carriedRoute = (line: Line & { backoff?: Backoff } = {}): Route =>
+  ({ queue: "orders", events: ["Meter.Added"], carry: true, ...line }) as Route;
 
 export const meterApp = (...routes: Route[]): App => defineApp({ contracts: { Meter: ABI }, routes });

@@ -4,7 +4,8 @@ import type { App } from "../../listener/app.ts";
 import type { ChainUpdate } from "../../listener/chain/types.ts";
 import { openDb } from "../../listener/db.ts";
 import { bullName, openBackend, type QueueBackend } from "../../listener/queues/backend.ts";
-import { type RelayOptions, startRelay } from "../../listener/queues/relay.ts";
+import type { RelayOptions } from "../../listener/queues/relay.ts";
+import { startRelay } from "../../listener/queues/start-relay.ts";
 import { startWorkers, type WorkerSettings } from "../../listener/worker/worker.ts";
 import { eventually } from "./eventually.ts";
 import { openTestJournal, rowsOf } from "./journal.ts";
@@ -65,7 +66,7 @@ export async function openRig(kind: BackendKind, app: App, redisUrl = sharedRedi
         db,
         backend,
         chainId,
-        routes: app.routes,
+        app,
         window: 100,
         log: silent,
         signal: stop.signal,

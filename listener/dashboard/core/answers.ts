@@ -81,7 +81,7 @@ export type EventTrace = EventView & { topics: string[]; data: string; seenAt: s
 
 export type Queue = QueueCounts & {
   name: string;
-  kind: "projection" | "task";
+  kind: "projection" | "task" | "carried";
   handler: string;
   finality: "finalized" | "safe" | "latest" | number;
   events: string[];

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { EventPayload, WebhookPayload } from "../../../listener/webhooks/payload.ts";
+import type { EventPayload } from "../../../listener/journal/event-payload.ts";
+import type { WebhookPayload } from "../../../listener/webhooks/payload.ts";
 
 export type Received = {
   at: number;
