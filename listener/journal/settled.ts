@@ -26,7 +26,8 @@ export async function settledUpTo(sql: Sql, chainId: number, queues: readonly st
  *
  * Live events have positions in the order of the chain, so for applies the first live event from the lowest open position
  * on is as low as any; only up to `late_to`, the last that came out of this order, must all that follow be looked at. Reverts
- * cover events that are live no more, in no such order: each is looked at, and they are few.
+ * cover events that are live no more, in no such order: each is looked at, and they are few. The `offset 0` keeps Postgres
+ * from looking for that minimum along the blocks of the whole journal.
  */
 export async function firstOpenBlock(sql: Sql, chainId: number, queues: readonly string[]): Promise<number | null> {
   const { rows } = await sql.query<{ block: number | null }>(
@@ -42,7 +43,9 @@ export async function firstOpenBlock(sql: Sql, chainId: number, queues: readonly
        ) as block from lowest
        union all
        select (
-         select min(block_number) from events where chain_id = $1 and live and position between lowest.position and c.late_to
+         select min(block_number) from (
+           select block_number from events where chain_id = $1 and live and position between lowest.position and c.late_to offset 0
+         ) late
        ) from lowest join checkpoint c on c.chain_id = $1
        union all
        select e.block_number from open o join events e on e.chain_id = $1 and e.position = o.first_event where o.operation = 'revert'
