@@ -46,7 +46,7 @@ export function guardAccess(server: FastifyInstance, { db, config, keys, limits 
       throw new HttpProblem(401, "this API key is not known here: it is mistyped, revoked or expired", { headers: CHALLENGE });
     }
     request.access = access;
-    if (!access && needs === "read" && isLocal(request, bound)) return;
+    if (!access && needs === "read" && isLocal(request, bound)) return limits.takeLocal(request);
     limits.take(request);
     if (!access) throw new HttpProblem(401, "this needs the header Authorization: Bearer <API key>", { headers: CHALLENGE });
     if (!covers(access.scope, needs)) {

@@ -6,6 +6,8 @@ import { HttpProblem } from "./problem.ts";
 const FAILURES = 1 / 10;
 /** The share of a minute's allowance that may come at once. */
 const BURST = 1 / 6;
+/** How many times an allowance the programs of this machine have that read without a key: they all share its one address. */
+const LOCAL = 10;
 /** Whoever is not remembered has a full allowance: what is forgotten is forgiven. */
 const MAX_REMEMBERED = 10_000;
 
@@ -50,6 +52,8 @@ export function addressOf({ ip }: FastifyRequest): string {
 export type RateLimits = {
   /** Counts a request of a key, or of an address without one. @throws HttpProblem 429 */
   take(request: FastifyRequest): void;
+  /** Counts a read of this machine that needs no key. @throws HttpProblem 429 */
+  takeLocal(request: FastifyRequest): void;
   /** @throws HttpProblem 429 for an address that has sent too many wrong keys */
   checkFailures(request: FastifyRequest): void;
   failed(request: FastifyRequest): void;
@@ -57,12 +61,14 @@ export type RateLimits = {
 
 export function createRateLimits(perMinute: number): RateLimits {
   const requests = createBuckets(perMinute);
+  const local = createBuckets(perMinute * LOCAL);
   const failures = createBuckets(perMinute * FAILURES);
   const refuse = (seconds: number, what: string) => {
     if (seconds > 0) throw new HttpProblem(429, `${what}: try again in ${seconds} s`, { headers: { "retry-after": String(seconds) } });
   };
   return {
     take: request => refuse(requests.take(request.access?.id ?? addressOf(request)), `more than ${perMinute} requests a minute`),
+    takeLocal: request => refuse(local.take(addressOf(request)), `more than ${perMinute * LOCAL} requests a minute from this machine`),
     checkFailures: request => refuse(failures.wait(addressOf(request)), "too many requests with a wrong API key"),
     failed: request => void failures.take(addressOf(request)),
   };

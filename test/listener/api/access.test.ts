@@ -244,6 +244,15 @@ describe("access", () => {
       assert.equal((await api.inject({ url: "/healthz" })).statusCode, 200);
     });
 
+    it("counts reads of this machine that need no key too, and allows them ten times as many", async () => {
+      const api = await open({ rateLimit: 6 });
+      const ask = (key?: string) => api.inject({ url: "/api/v1/queues", headers: bearer(key) });
+      const statuses = [];
+      for (let i = 0; i < 11; i += 1) statuses.push((await ask()).statusCode);
+      assert.deepEqual(statuses, [...Array(10).fill(200), 429]);
+      assert.equal((await ask(keys.read)).statusCode, 200, "a key has an allowance of its own");
+    });
+
     it("looks no further at an address that keeps sending wrong keys", async () => {
       const api = await open({ host: "0.0.0.0", rateLimit: 600 });
       const statuses = new Set<number>();
