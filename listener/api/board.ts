@@ -6,22 +6,10 @@ import type { App } from "../app.ts";
 import { describe } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { QueueBackend } from "../queues/backend.ts";
+import { policyFor } from "./policy.ts";
 import { declareScope } from "./scope.ts";
 
 const PATH = "/queues";
-
-/** What its page needs and no more. Its script styles elements as it goes; nothing else inline, nothing from elsewhere. */
-const POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self' 'unsafe-inline'",
-  "img-src 'self' data:",
-  "font-src 'self' data:",
-  "connect-src 'self'",
-  "base-uri 'self'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join("; ");
 
 type Board = { app: App; chainId: number; log: Log; backend: Promise<QueueBackend> };
 
@@ -50,7 +38,7 @@ export async function mountBoard(server: FastifyInstance, { app, chainId, log, b
       board.addHook("onRoute", route => void (route.errorHandler = errorHandler));
       board.addHook("onSend", async (_, reply, payload) => {
         if (typeof payload !== "string" || !String(reply.getHeader("content-type")).startsWith("text/html")) return payload;
-        reply.header("content-security-policy", POLICY);
+        reply.header("content-security-policy", policyFor(payload, { "base-uri": "'self'" }));
         return payload.replace(/<link href="https:[^>]*>/g, "");
       });
       await board.register(adapter.registerPlugin());

@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
 import fastifySwagger from "@fastify/swagger";
 import scalar from "@scalar/fastify-api-reference";
 import type { FastifyInstance } from "fastify";
 import { createJsonSchemaTransform } from "fastify-type-provider-zod";
+import { policyFor, STYLES_OF_SCRIPTS } from "./policy.ts";
 import { declareScope, type Needs } from "./scope.ts";
 
 const DESCRIPTION = `Contract events in, BullMQ jobs out. Amounts are decimal strings in the smallest unit, addresses have their checksum.
@@ -71,7 +71,7 @@ export async function serveDocs(server: FastifyInstance): Promise<void> {
     declareScope(docs, "read");
     docs.addHook("onSend", async (_, reply, payload) => {
       if (typeof payload === "string" && String(reply.getHeader("content-type")).startsWith("text/html")) {
-        reply.header("content-security-policy", policyFor(payload));
+        reply.header("content-security-policy", policyFor(payload, STYLES_OF_SCRIPTS));
       }
       return payload;
     });
@@ -89,23 +89,4 @@ export async function serveDocs(server: FastifyInstance): Promise<void> {
       },
     });
   });
-}
-
-/** The policy of a page of ours: its own inline scripts, and nothing from elsewhere. */
-export function policyFor(html: string): string {
-  const inline = [...html.matchAll(/<script(?![^>]*\bsrc=)[^>]*>([\s\S]*?)<\/script>/g)].map(
-    ([, script]) => `'sha256-${createHash("sha256").update(script!).digest("base64")}'`,
-  );
-  return [
-    "default-src 'none'",
-    `script-src 'self' ${inline.join(" ")}`,
-    "style-src 'self' 'unsafe-inline'",
-    "img-src 'self' data:",
-    "font-src 'self' data:",
-    "connect-src 'self'",
-    "worker-src 'self' blob:",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-  ].join("; ");
 }

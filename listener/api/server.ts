@@ -35,9 +35,10 @@ import { mountReads, type Read } from "./read.ts";
 import { repairs } from "./repairs.ts";
 import { endWhatIsRevoked } from "./revocation.ts";
 import { mountSessions } from "./sessions.ts";
+import type { StreamLimits } from "./slow-readers.ts";
 import { readWholeStatus, status, statusRead } from "./status.ts";
 import { createStatusTicker } from "./status-ticker.ts";
-import { mountStream, type StreamLimits } from "./stream.ts";
+import { mountStream } from "./stream.ts";
 import { transactionRead } from "./transactions.ts";
 import { webhookOperations, webhookReads } from "./webhooks.ts";
 
@@ -116,7 +117,7 @@ export async function createApi(options: ApiOptions): Promise<FastifyInstance> {
   const places = createPlaces(options.streams ?? STREAMS);
   mountStream(server, { feed, statuses, places, app, log, limits: streamLimits });
   const explorer = config.graphqlExplorer ?? isLoopback(config.host);
-  mountGraphql(server, { app, reads: [...core, ...reads], db, chainId, feed, statuses, places, explorer, log });
+  mountGraphql(server, { app, reads: [...core, ...reads], db, chainId, feed, statuses, places, explorer, log, limits: streamLimits });
   server.addHook("preClose", () => feed.close());
   if (options.backend) await mountBoard(server, { app, chainId, log, backend: options.backend });
   await serveDocs(server);

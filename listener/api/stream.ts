@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { PassThrough } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
@@ -11,16 +10,12 @@ import { event, showEvent } from "./event.ts";
 import type { Places } from "./places.ts";
 import { HttpProblem, problemResponses } from "./problem.ts";
 import { address } from "./schemas.ts";
+import { DROPPED, drained, part, STREAM_LIMITS, type StreamLimits } from "./slow-readers.ts";
 import type { StatusTicker } from "./status-ticker.ts";
 
-/** What one reader may cost: bytes that wait for it, milliseconds until they must have gone. */
-export type StreamLimits = { buffer: number; patience: number };
-const LIMITS: StreamLimits = { buffer: 64 * 1024, patience: 10_000 };
 /** Milliseconds after which a reader that lost its stream comes back; at the end of the server each after another time. */
 const RETRY = 1_000;
 const RETRY_SPREAD = 2_000;
-/** Milliseconds that a dropped reader has to hear why. */
-const FAREWELL = 1_000;
 
 const DESCRIPTION = `Server-sent events, without end:
 
@@ -32,7 +27,7 @@ The id of a message is its place, \`{last event's position}-{number of reorgs}\`
 do by themselves, or as \`from\`: nothing is missed and nothing comes twice, whichever server answers. Without it the stream begins
 with what happens next. \`from=0-0\` begins with the first event. 409 says that the place is of a journal that was there before.
 
-A reader that does not take what it is sent within ${LIMITS.patience / 1_000} s is dropped, and may come back to where it was.`;
+A reader that does not take what it is sent within ${STREAM_LIMITS.patience / 1_000} s is dropped, and may come back to where it was.`;
 
 const cursorParameter = z
   .codec(z.string(), z.custom<Cursor>(), {
@@ -58,7 +53,7 @@ type StreamOptions = { feed: Feed; statuses: StatusTicker; places: Places; app: 
 
 /** `/api/v1/stream`: what happens to the journal, as it happens, as server-sent events. */
 export function mountStream(server: FastifyInstance, { feed, statuses, places, app, log, limits }: StreamOptions): void {
-  const { buffer, patience } = { ...LIMITS, ...limits };
+  const { buffer, patience } = { ...STREAM_LIMITS, ...limits };
   const open = new Set<PassThrough>();
   const show = createTexts(app);
 
@@ -142,7 +137,6 @@ async function pump(out: PassThrough, { follower, statuses, show, patience, onSl
   const said = { cursor: follower.cursor() };
   const isOver = () => out.writableEnded || out.destroyed;
   const write = (text: string) => !isOver() && out.write(text);
-  const end = (text?: string) => void (isOver() || out.end(text));
   // A message of an id alone is given to nobody, but a browser remembers it: it comes back to here even where nothing of
   // what it wants has happened yet.
   write(`retry: ${RETRY}\nid: ${showCursor(said.cursor)}\n\n`);
@@ -153,7 +147,6 @@ async function pump(out: PassThrough, { follower, statuses, show, patience, onSl
     said.cursor = cursor;
     write(`${moved}event: status\ndata: ${text}\n\n`);
   });
-  const gone = new Promise<void>(resolve => out.once("close", resolve));
   out.once("close", () => void follower.return?.());
   try {
     for await (const changes of follower) {
@@ -162,28 +155,15 @@ async function pump(out: PassThrough, { follower, statuses, show, patience, onSl
         if (write(show(change)) || (await drained(out, patience))) continue;
         if (isOver()) return;
         onSlow();
-        return end(": dropped: what was sent was not taken in time; come back with the last id\n\n");
+        return part(out, DROPPED);
       }
       if (isOver()) return;
     }
   } catch (error) {
     if (!(error instanceof CursorAheadError)) throw error;
-    end(": the journal was begun anew\n\n");
+    part(out, ": the journal was begun anew\n\n");
   } finally {
     unsubscribe();
-    end();
-    const timer = setTimeout(() => out.destroy(), FAREWELL);
-    void gone.then(() => clearTimeout(timer));
+    part(out);
   }
-}
-
-/** Whether the reader took what waited for it, in time. */
-async function drained(out: PassThrough, patience: number): Promise<boolean> {
-  if (out.destroyed || out.writableEnded) return false;
-  const over = AbortSignal.timeout(patience);
-  const waited = new AbortController();
-  const signal = AbortSignal.any([over, waited.signal]);
-  await Promise.race([once(out, "drain", { signal }), once(out, "close", { signal })]).catch(() => {});
-  waited.abort();
-  return !over.aborted && !out.destroyed;
 }

@@ -6,10 +6,11 @@ import type { App } from "../../app.ts";
 import type { Db, Sql, Tx } from "../../db.ts";
 import type { Feed } from "../../journal/feed.ts";
 import type { Log } from "../../log.ts";
-import { policyFor } from "../docs.ts";
 import type { Places } from "../places.ts";
+import { policyFor, STYLES_OF_SCRIPTS } from "../policy.ts";
 import { toProblem } from "../problem.ts";
 import { type Read, snapshot } from "../read.ts";
+import { patiently, STREAM_LIMITS, type StreamLimits } from "../slow-readers.ts";
 import type { StatusTicker } from "../status-ticker.ts";
 import { LIMITS, limitsRule } from "./limits.ts";
 import { type Context, createLoader, createSchema } from "./schema.ts";
@@ -26,6 +27,7 @@ export type GraphqlOptions = {
   /** Whether the schema may be asked for, and a page to try it out is served. */
   explorer: boolean;
   log: Log;
+  limits?: Partial<StreamLimits> | undefined;
 };
 
 type Asked = { params: { variables?: Record<string, unknown> } };
@@ -33,7 +35,7 @@ type Asked = { params: { variables?: Record<string, unknown> } };
 /** `/graphql`: the same reads as under `/api/v1`, many in one request and of one moment, and subscriptions as server-sent events. */
 export function mountGraphql(
   server: FastifyInstance,
-  { app, reads, db, chainId, feed, statuses, places, explorer, log }: GraphqlOptions,
+  { app, reads, db, chainId, feed, statuses, places, explorer, log, limits }: GraphqlOptions,
 ): void {
   const closing = new AbortController();
   const guards: Plugin<Asked & Context> = {
@@ -83,9 +85,14 @@ export function mountGraphql(
       const response = await yoga.handleNodeRequestAndResponse(request, reply, { request, reply });
       reply.status(response.status);
       response.headers.forEach((value, name) => void reply.header(name, value));
-      if (!response.headers.get("content-type")?.startsWith("text/html")) return reply.send(response.body);
+      const type = response.headers.get("content-type");
+      if (type?.startsWith("text/event-stream") && response.body) {
+        const onSlow = () => log.info("a subscriber of GraphQL was too slow and was dropped");
+        return reply.send(patiently(response.body, { ...STREAM_LIMITS, ...limits }, onSlow));
+      }
+      if (!type?.startsWith("text/html")) return reply.send(response.body);
       const page = await response.text();
-      return reply.header("content-security-policy", policyFor(page)).send(page);
+      return reply.header("content-security-policy", policyFor(page, STYLES_OF_SCRIPTS)).send(page);
     },
   });
   server.addHook("preClose", async () => closing.abort());

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { getAddress } from "ethers";
 import { buildClientSchema, GraphQLString, getIntrospectionQuery, graphql } from "graphql";
+import pino from "pino";
 import { z } from "zod";
 import { eventsRead } from "../../../listener/api/events.ts";
 import { createLoader, createSchema, fieldName } from "../../../listener/api/graphql/schema.ts";
@@ -302,6 +305,32 @@ describe("GraphQL", () => {
       const { tip } = await rest("status");
       await eventually(() => payloads(stream).at(-1)?.status.tip.number === tip.number);
       await stream.close();
+    });
+
+    it("drop a subscriber that does not read, and one that does goes on", async () => {
+      const dropped = Promise.withResolvers<void>();
+      const log = pino({ level: "info" }, { write: line => void (/subscriber .* too slow/.test(line) && dropped.resolve()) });
+      const impatient = await listenApi({ ...options(), log, streams: 2, streamLimits: { patience: 300 } });
+      const { events } = await rest("status");
+      const path = `/graphql?query=${encodeURIComponent(`subscription { changes(from: "${events}-0", event: "Registered") ${CHANGES} }`)}`;
+      const slow = connect(Number(new URL(impatient.url).port), "127.0.0.1").on("error", () => {});
+      await once(slow, "connect");
+      slow.pause();
+      slow.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n`);
+      const quick = await openStream(`${impatient.url}${path}`, { accept: "text/event-stream" });
+      // Far more than the buffers of both ends hold.
+      const text = "x".repeat(50_000);
+      for (let i = 0; i < 20; i += 1) {
+        const said = Array.from({ length: 20 }, (_, j) => registered(account(1_000 + i * 20 + j), text));
+        await world.extend(said, { fork: "b" });
+      }
+      await dropped.promise;
+      await eventually(() => payloads(quick).filter(({ changes }) => changes.__typename === "EventChange").length === 400);
+      slow.resume();
+      await once(slow, "close");
+      // Its place is free again.
+      const next = await eventually(() => openStream(`${impatient.url}${path}`, { accept: "text/event-stream" }));
+      await Promise.all([quick.close(), next.close(), impatient.close()]);
     });
 
     it("refuse a cursor of another journal, and too many at a time", async () => {

@@ -7,6 +7,7 @@ import pino from "pino";
 import { type ApiOptions, listenApi, type RunningApi } from "../../../listener/api/server.ts";
 import { reads } from "../../../listener/dapp/reads.ts";
 import { app } from "../../../listener/dapp/routes.ts";
+import { openDb } from "../../../listener/db.ts";
 import { eventually } from "../../support/eventually.ts";
 import { openStream, parseMessages } from "../../support/sse.ts";
 import { account, CHAIN, createWorld, openTestDb, registered, silent, transfer, type World } from "./support.ts";
@@ -165,6 +166,31 @@ describe("the stream", () => {
       ["4", "5", "reorg", "6", "7"],
     );
     await second.close();
+  });
+
+  it("is the same from every server, and outlasts the loss of its connections to Postgres", async () => {
+    const name = "sluice-stream-servers";
+    const db = openDb(database.url, { name });
+    const servers = [await serve({ db }), await serve({ db })] as const;
+    const [here, there] = [await openStream(`${servers[0].url}/api/v1/stream`), await openStream(`${servers[1].url}/api/v1/stream`)];
+    await eventually(() => here.stream.lastId !== "" && there.stream.lastId !== "");
+    await world.extend([transfer(account(1), account(3), 8n)], { fork: "c" });
+    await Promise.all([here.took(1), there.took(1)]);
+    const { rows } = await database.db.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = $1",
+      [name],
+    );
+    assert.ok(rows.length >= 2, "the connections of the two servers");
+    await world.extend([transfer(account(1), account(3), 9n)], { fork: "c" });
+    await world.reorg(world.tip().number - 1);
+    await Promise.all([here.took(3), there.took(3)]);
+    assert.deepEqual(here.changes(), there.changes());
+    assert.deepEqual(
+      here.changes().map(({ event, data }) => data.arguments?.value ?? event),
+      ["8", "9", "reorg"],
+    );
+    await Promise.all([here.close(), there.close(), ...servers.map(server => server.close())]);
+    await db.end();
   });
 
   it("drops a reader that does not read, and that one finds everything again", async () => {
