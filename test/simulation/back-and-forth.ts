@@ -1,5 +1,5 @@
 import type { FaultRow, FaultRun } from "../faults/row.ts";
-import { openSimulationDatabase } from "./seeds.ts";
+import { openSimulationDatabase } from "./database.ts";
 import { compare, endFaults, settle } from "./settle.ts";
 import { app } from "./sim-app.ts";
 import { openSimulation, type Simulation } from "./world.ts";

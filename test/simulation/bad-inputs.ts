@@ -9,7 +9,7 @@ import type { FaultRow, FaultRun } from "../faults/row.ts";
 import { apiOf, CHAIN } from "../listener/api/support.ts";
 import { type Hostile, hostileEnvironments, hostileLogs, hostileNumbers, hostileRequests } from "../support/hostile/corpus.ts";
 import { compareEvents } from "./compare.ts";
-import { openSimulationDatabase } from "./seeds.ts";
+import { openSimulationDatabase } from "./database.ts";
 import { app } from "./sim-app.ts";
 import { openSimulation, type Simulation } from "./world.ts";
 

@@ -9,7 +9,8 @@
  */
 import { parseArgs } from "node:util";
 import { newSeed } from "../../scripts/support/random.ts";
-import { again, openSimulationDatabase, STEPS_PER_SEED, simulateSeeds } from "./seeds.ts";
+import { openSimulationDatabase } from "./database.ts";
+import { again, STEPS_PER_SEED, simulateSeeds } from "./seeds.ts";
 import { type Simulated, simulate } from "./simulate.ts";
 
 const { values } = parseArgs({

@@ -1,23 +1,14 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { JOURNAL_MIGRATIONS } from "../../listener/journal/schema.ts";
 import type { FaultRow, FaultRun } from "../faults/row.ts";
-import { openTestDatabase, type TestDatabase } from "../support/database.ts";
-import { app } from "./sim-app.ts";
+import { openSimulationDatabase } from "./database.ts";
 import type { Simulated } from "./simulate.ts";
 
 export const STEPS_PER_SEED = 500;
 
 /** A process of its own for each core that a run may have: a simulation is as fast as one of them. */
 const PROCESSES = 2;
-
-/** A database for simulations. Nobody needs their rows after a power cut. */
-export async function openSimulationDatabase(): Promise<TestDatabase> {
-  const base = await openTestDatabase([...JOURNAL_MIGRATIONS, ...app.migrations]);
-  await base.db.query(`alter database ${new URL(base.url).pathname.slice(1)} set synchronous_commit = off`);
-  return base;
-}
 
 export type SeedsOptions = {
   first: number;
@@ -28,12 +19,12 @@ export type SeedsOptions = {
   onSimulated(simulated: Simulated): void;
 };
 
-/** Simulates the seeds from `first` on, side by side in several processes on one database. */
+/** Simulates the seeds from `first` on, side by side in several processes, each with a database of its own. */
 export async function simulateSeeds({ first, count, steps, processes = PROCESSES, onSimulated }: SeedsOptions): Promise<void> {
-  await using base = await openSimulationDatabase();
   let next = first;
   const children: ChildProcess[] = [];
   const runOne = async () => {
+    await using base = await openSimulationDatabase();
     const child = fork(fileURLToPath(new URL("./child.ts", import.meta.url)), [base.url, String(steps)]);
     children.push(child);
     const give = () => (next < first + count ? child.send(next++) : child.disconnect());

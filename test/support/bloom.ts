@@ -1,4 +1,4 @@
-import { getBytes, keccak256 } from "ethers";
+import { keccak256 } from "ethers";
 import type { Hex, Log } from "../../listener/chain/types.ts";
 
 const masks = new Map<Hex, bigint>();
@@ -6,9 +6,10 @@ const masks = new Map<Hex, bigint>();
 function maskOf(value: Hex): bigint {
   let mask = masks.get(value);
   if (mask === undefined) {
-    const hash = getBytes(keccak256(value));
+    const hash = Buffer.from(keccak256(Buffer.from(value.slice(2), "hex")).slice(2), "hex");
     mask = [0, 2, 4].reduce((bits, at) => bits | (1n << BigInt((hash[at]! * 256 + hash[at + 1]!) % 2048)), 0n);
-    if (masks.size < 10_000) masks.set(value, mask);
+    if (masks.size >= 10_000) masks.clear();
+    masks.set(value, mask);
   }
   return mask;
 }

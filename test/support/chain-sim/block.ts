@@ -1,5 +1,6 @@
-import { concat, encodeRlp, keccak256, toBeHex, zeroPadValue } from "ethers";
+import { toBeHex } from "ethers";
 import { bloomOf } from "../bloom.ts";
+import { encodeRlp, keccak, scalar } from "./rlp.ts";
 import type { Emitted, TokenState } from "./token-model.ts";
 import { rootOf } from "./trie.ts";
 
@@ -15,6 +16,8 @@ export type RawLog = {
   removed: boolean;
 };
 
+const NUMBERS = new Set(["difficulty", "number", "gasLimit", "gasUsed", "timestamp", "baseFeePerGas", "blobGasUsed", "excessBlobGas"]);
+
 /** A block of the simulated chain, with what a node would say about it. `token` is the contract's state after it. */
 export type SimBlock = {
   number: number;
@@ -28,10 +31,11 @@ export type SimBlock = {
 };
 
 export const quantity = (value: number | bigint) => `0x${value.toString(16)}`;
-/** RLP has no leading zeros, and nothing at all for 0. */
-const scalar = (value: string) => (BigInt(value) === 0n ? "0x" : toBeHex(BigInt(value)));
-const word = (value: number) => zeroPadValue(toBeHex(value), 32);
-const EMPTY_LIST = keccak256("0xc0");
+const word = (value: number) => `0x${value.toString(16).padStart(64, "0")}`;
+/** An envelope of EIP-2718. */
+const envelope = (type: string, payload: string) => `${type}${payload.slice(2)}`;
+const EMPTY_LIST = keccak("0xc0");
+const EMPTY_TRIE = keccak("0x80");
 const ORACLE = `0x${"0f".repeat(20)}`;
 
 /** `salt` makes two blocks of the same parent and content different ones, as a miner's extra data does. */
@@ -55,11 +59,11 @@ export function buildBlock({ parent, timestamp, salt, address, transactions, tok
     parentHash: parent?.hash ?? word(0),
     sha3Uncles: EMPTY_LIST,
     miner: ORACLE,
-    stateRoot: keccak256(word(salt)),
+    stateRoot: keccak(word(salt)),
     transactionsRoot: rootOf(sent.map(one => one.encoded)),
     receiptsRoot: rootOf(
       receipts.map(({ gasUsed, bloom, logs }) =>
-        concat(["0x02", encodeRlp(["0x01", scalar(gasUsed), bloom, logs.map(log => [log.address, log.topics, log.data])])]),
+        envelope("0x02", encodeRlp(["0x01", scalar(gasUsed), bloom, logs.map(log => [log.address, log.topics, log.data])])),
       ),
     ),
     logsBloom: bloom,
@@ -72,13 +76,12 @@ export function buildBlock({ parent, timestamp, salt, address, transactions, tok
     mixHash: word(salt),
     nonce: "0x0000000000000000",
     baseFeePerGas: "0x7",
-    withdrawalsRoot: keccak256("0x80"),
+    withdrawalsRoot: EMPTY_TRIE,
     blobGasUsed: "0x0",
     excessBlobGas: "0x0",
     parentBeaconBlockRoot: word(number),
   };
-  const numbers = new Set(["difficulty", "number", "gasLimit", "gasUsed", "timestamp", "baseFeePerGas", "blobGasUsed", "excessBlobGas"]);
-  const hash = keccak256(encodeRlp(Object.entries(header).map(([name, value]) => (numbers.has(name) ? scalar(value) : value))));
+  const hash = keccak(encodeRlp(Object.entries(header).map(([name, value]) => (NUMBERS.has(name) ? scalar(value) : value))));
   const place = { blockNumber: quantity(number), blockHash: hash };
   let logIndex = 0;
   const placed = logs.map((own, i) =>
@@ -137,7 +140,7 @@ function transactionOf(number: number, index: number, salt: number, to: string) 
     from: ORACLE,
     gasPrice: "0x8",
   };
-  const encoded = concat([
+  const encoded = envelope(
     "0x02",
     encodeRlp([
       scalar(raw.chainId),
@@ -153,6 +156,6 @@ function transactionOf(number: number, index: number, salt: number, to: string) 
       scalar(raw.r),
       scalar(raw.s),
     ]),
-  ]);
-  return { raw, encoded, hash: keccak256(encoded) };
+  );
+  return { raw, encoded, hash: keccak(encoded) };
 }

@@ -1,4 +1,4 @@
-import { encodeRlp, getBytes, keccak256, type RlpStructuredDataish, toBeHex } from "ethers";
+import { encodeRlp, keccak, type Rlp, scalar } from "./rlp.ts";
 
 /**
  * The Merkle-Patricia trie of a list (Yellow Paper, appendix D), by inserting one entry after the other: written apart from
@@ -9,9 +9,9 @@ type Node =
   | { kind: "extension"; path: number[]; child: Node }
   | { kind: "branch"; children: (Node | undefined)[]; value: string };
 
-const EMPTY = keccak256("0x80");
+const EMPTY = keccak("0x80");
 
-const nibblesOf = (key: string) => [...getBytes(key)].flatMap(byte => [byte >> 4, byte & 15]);
+const nibblesOf = (key: string) => [...key.slice(2)].map(digit => Number.parseInt(digit, 16));
 const shared = (a: readonly number[], b: readonly number[]) => {
   let n = 0;
   while (n < a.length && n < b.length && a[n] === b[n]) n++;
@@ -42,21 +42,21 @@ function prefixed(path: readonly number[], leaf: boolean): string {
   return `0x${nibbles.map(n => n.toString(16)).join("")}`;
 }
 
-function structure(node: Node): RlpStructuredDataish {
+function structure(node: Node): Rlp {
   if (node.kind === "leaf") return [prefixed(node.path, true), node.value];
   if (node.kind === "extension") return [prefixed(node.path, false), link(node.child)];
   return [...Array.from(node.children, child => (child ? link(child) : "0x")), node.value];
 }
 
-function link(node: Node): RlpStructuredDataish {
+function link(node: Node): Rlp {
   const inner = structure(node);
   const encoded = encodeRlp(inner);
-  return encoded.length < 2 + 2 * 32 ? inner : keccak256(encoded);
+  return encoded.length < 2 + 2 * 32 ? inner : keccak(encoded);
 }
 
 /** The root of the trie whose keys are the RLP of 0, 1, 2… and whose values these bytes are. */
 export function rootOf(values: readonly string[]): string {
   let root: Node | undefined;
-  for (const [i, value] of values.entries()) root = insert(root, nibblesOf(encodeRlp(i === 0 ? "0x" : toBeHex(i))), value);
-  return root ? keccak256(encodeRlp(structure(root))) : EMPTY;
+  for (const [i, value] of values.entries()) root = insert(root, nibblesOf(encodeRlp(scalar(`0x${i.toString(16)}`))), value);
+  return root ? keccak(encodeRlp(structure(root))) : EMPTY;
 }
