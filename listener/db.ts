@@ -59,14 +59,22 @@ const STANDSTILL = 5_000;
  *
  * @param isolation the default reads what is committed, for writing; `repeatable read` sees one moment throughout, and may
  *   stand still between its statements as long as it likes
+ * @param opening statements without parameters that go along with the `begin`, in one round trip; `work` gets their results
  */
-export async function transaction<T>(db: Db, work: (tx: Tx) => Promise<T>, isolation = "read committed"): Promise<T> {
+export async function transaction<T>(
+  db: Db,
+  work: (tx: Tx, opened: pg.QueryResult[]) => Promise<T>,
+  isolation = "read committed",
+  opening: readonly string[] = [],
+): Promise<T> {
   const tx = await db.connect();
   let broken: Error | undefined;
   try {
-    const limit = isolation === "read committed" ? `; set local idle_in_transaction_session_timeout = ${STANDSTILL}` : "";
-    await tx.query(`begin isolation level ${isolation}${limit}`);
-    const result = await work(tx);
+    const limit = isolation === "read committed" ? [`set local idle_in_transaction_session_timeout = ${STANDSTILL}`] : [];
+    const before = [`begin isolation level ${isolation}`, ...limit];
+    // Of several statements at once pg gives an array of results.
+    const results: unknown = await tx.query([...before, ...opening].join("; "));
+    const result = await work(tx, opening.length > 0 ? (results as pg.QueryResult[]).slice(before.length) : []);
     await tx.query("commit");
     return result;
   } catch (error) {

@@ -54,7 +54,10 @@ export const isNodeFault = (error: unknown): boolean =>
 async function* advance(source: ChainSource, known: Known): AsyncGenerator<ChainUpdate, void> {
   const head = await source.head();
   const seenAt = new Date();
-  const final = await source.finalized(head);
+  // Asked for beside the logs, unless what is final may be so far ahead that it is reached by ranges.
+  const finality = source.finalized(head);
+  finality.catch(() => {});
+  const far = head.number - known.next() >= WORTH_A_BACKFILL ? await finality : undefined;
 
   const tip = known.tip();
   if (tip && (head.number < tip.number || (head.number === tip.number && head.hash !== tip.hash))) {
@@ -62,9 +65,9 @@ async function* advance(source: ChainSource, known: Known): AsyncGenerator<Chain
     const atOurTip = await source.headerByNumber(tip.number);
     if (!atOurTip || atOurTip.hash === tip.hash) return;
     yield* reach(source, known, atOurTip, { head: head.number, seenAt });
-  } else if (final && final.number - known.next() >= WORTH_A_BACKFILL) {
+  } else if (far && far.number - known.next() >= WORTH_A_BACKFILL) {
     yield* takeBackOrphans(source, known);
-    yield* backfill(source, known, final, { head: head.number, seenAt });
+    yield* backfill(source, known, far, { head: head.number, seenAt });
   }
 
   while (known.next() <= head.number) {
@@ -73,6 +76,7 @@ async function* advance(source: ChainSource, known: Known): AsyncGenerator<Chain
     yield* reach(source, known, target, { head: head.number, seenAt });
   }
 
+  const final = await finality;
   const finalized = final && known.at(final.number);
   if (finalized && finalized.hash === final.hash && finalized.number > (known.finalized()?.number ?? -1)) {
     yield { type: "finalize", block: finalized };

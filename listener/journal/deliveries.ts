@@ -93,42 +93,44 @@ export async function insertDeliveries(tx: Tx, chainId: number, drafts: readonly
   if (drafts.length === 0) return {};
   for (const { queue } of drafts) counts.set(queue, (counts.get(queue) ?? 0) + 1);
   const names = [...counts.keys()].sort();
-  const { rows } = await tx.query<{ queue: string; created: number }>(
-    `insert into queues as q (chain_id, queue, created)
-     select $1, queue, n from unnest($2::text[], $3::bigint[]) as c (queue, n)
-     on conflict (chain_id, queue) do update set created = q.created + excluded.created
-     returning queue, created`,
-    [chainId, names, names.map(name => counts.get(name))],
-  );
-  const next = new Map(rows.map(({ queue, created }) => [queue, created - counts.get(queue)! + 1]));
+  const left = new Map(counts);
+  // How far from the last place of its queue each will be.
   const placed = drafts.map(draft => {
-    const position = next.get(draft.queue)!;
-    next.set(draft.queue, position + 1);
-    return { ...draft, position };
+    left.set(draft.queue, left.get(draft.queue)! - 1);
+    return { ...draft, position: -left.get(draft.queue)! };
   });
-  await storeDeliveries(tx, chainId, placed);
+  await tx.query(
+    `with last as (
+       insert into queues as q (chain_id, queue, created)
+       select $1, queue, n from unnest($10::text[], $11::bigint[]) as c (queue, n)
+       on conflict (chain_id, queue) do update set created = q.created + excluded.created
+       returning queue, created
+     ) ${store("created + position", "join last using (queue)")}`,
+    [...columns(chainId, placed), names, names.map(name => counts.get(name))],
+  );
   return Object.fromEntries(counts);
 }
 
 /** Stores deliveries in places that are theirs already. */
 export async function storeDeliveries(tx: Tx, chainId: number, drafts: readonly Placed[]): Promise<void> {
-  if (drafts.length === 0) return;
-  await tx.query(
-    `insert into deliveries (chain_id, queue, position, operation, events, first_event, last_event, key, state, last_error)
-     select $1, queue, position, operation, events::bigint[], first_event, last_event, key,
-       case when error is null then 'pending' else 'dead' end, error
-     from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[])
-       as d (queue, position, operation, events, first_event, last_event, key, error)`,
-    [
-      chainId,
-      drafts.map(d => d.queue),
-      drafts.map(d => d.position),
-      drafts.map(d => d.operation),
-      drafts.map(d => `{${d.events.join(",")}}`),
-      drafts.map(d => Math.min(d.events[0]!, d.events.at(-1)!)),
-      drafts.map(d => Math.max(d.events[0]!, d.events.at(-1)!)),
-      drafts.map(d => d.key),
-      drafts.map(d => d.error),
-    ],
-  );
+  if (drafts.length > 0) await tx.query(store("position"), columns(chainId, drafts));
 }
+
+const store = (position: string, join = "") => `
+  insert into deliveries (chain_id, queue, position, operation, events, first_event, last_event, key, state, last_error)
+  select $1, queue, ${position}, operation, events::bigint[], first_event, last_event, key,
+    case when error is null then 'pending' else 'dead' end, error
+  from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[])
+    as d (queue, position, operation, events, first_event, last_event, key, error) ${join}`;
+
+const columns = (chainId: number, drafts: readonly Placed[]) => [
+  chainId,
+  drafts.map(d => d.queue),
+  drafts.map(d => d.position),
+  drafts.map(d => d.operation),
+  drafts.map(d => `{${d.events.join(",")}}`),
+  drafts.map(d => Math.min(d.events[0]!, d.events.at(-1)!)),
+  drafts.map(d => Math.max(d.events[0]!, d.events.at(-1)!)),
+  drafts.map(d => d.key),
+  drafts.map(d => d.error),
+];

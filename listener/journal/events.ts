@@ -135,8 +135,17 @@ export type Occurrence = EventRow & { time: number };
 export const readOccurrences = (sql: Sql, chainId: number, positions: readonly number[]) =>
   readColumns<Occurrence>(sql, chainId, positions, `${EVENT_COLUMNS}, ${TIME} as time`);
 
+/** SQL: what `readEvents` reads, in no order. */
+export const selectEvents = (chainId: number, positions: string) =>
+  `select ${DECODED_COLUMNS} from events e where chain_id = ${chainId} and position = any(${positions})`;
+
 async function readColumns<R extends EventRow>(sql: Sql, chainId: number, positions: readonly number[], columns: string): Promise<R[]> {
   const { rows } = await sql.query<R>(`select ${columns} from events e where chain_id = $1 and position = any($2)`, [chainId, positions]);
+  return inOrder(rows, chainId, positions);
+}
+
+/** The events at these positions, in this order. Throws where one is missing. */
+export function inOrder<R extends EventRow>(rows: readonly R[], chainId: number, positions: readonly number[]): R[] {
   const byPosition = new Map(rows.map(row => [row.position, row]));
   return positions.map(position => {
     const row = byPosition.get(position);

@@ -1,11 +1,12 @@
 import { UnrecoverableError } from "bullmq";
+import pg, { type QueryResult } from "pg";
 import type { App, CompiledRoute, JournalEvent } from "../app.ts";
 import { atMost, cleanText, type Db, isDbOutage, type Tx, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
 import { openActivity } from "../journal/activity.ts";
 import { appliedAmong } from "../journal/applied.ts";
 import { insertDeliveries, type Operation } from "../journal/deliveries.ts";
-import { type EventRow, type Occurrence, readEvents, readOccurrences, toJournalEvent } from "../journal/events.ts";
+import { type EventRow, inOrder, type Occurrence, readEvents, readOccurrences, selectEvents, toJournalEvent } from "../journal/events.ts";
 import { createOutage, type Log } from "../log.ts";
 import type { DeliveryJob, QueueBackend } from "../queues/backend.ts";
 import { createGather } from "./gather.ts";
@@ -108,16 +109,21 @@ export function createDelivery(
   const { queue } = route;
   // An attempt is counted at its end, unless it was at its beginning: see `beginAttempt`.
   const uncounted = route.task && route.undoable ? 0 : 1;
+  const done = `state = 'done', done_at = clock_timestamp(), attempts = attempts + ${uncounted}, last_error = null`;
   // What stands outside of our transactions is read, and marked after its run, together with what else is on its way.
   const begin = createGather(beginAttempts);
   const markRun = createGather(positions => markDone(db, positions));
 
   return async function deliver(position: number, signal: AbortSignal): Promise<void> {
     try {
-      const done = await (route.task ? runTask(position, signal) : transaction(db, tx => project(tx, position)));
-      const latency = done?.seenAt && Date.now() - done.seenAt.getTime();
-      if (done)
-        onSettled?.({ queue, operation: done.operation, events: done.events.length, state: "done", ...(latency ? { latency } : {}) });
+      const settled = await (route.task
+        ? runTask(position, signal)
+        : transaction(db, (tx, opened) => project(tx, position, opened), "read committed", opening(position)));
+      const latency = settled?.seenAt && Date.now() - settled.seenAt.getTime();
+      if (settled) {
+        const { operation, events } = settled;
+        onSettled?.({ queue, operation, events: events.length, state: "done", ...(latency ? { latency } : {}) });
+      }
     } catch (error) {
       if (isOutage(error)) throw error;
       const failed = await recordFailure(position, error);
@@ -132,17 +138,31 @@ export function createDelivery(
   /** Marks rows done and gives them, without those that are not to be worked on. Holds their locks until the end of `tx`. */
   async function markDone(tx: Tx | Db, positions: readonly number[]): Promise<Map<number, Row>> {
     const { rows } = await tx.query<Row & { position: number }>(
-      `update deliveries set state = 'done', done_at = clock_timestamp(), attempts = attempts + ${uncounted}, last_error = null
-       where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent' returning position, operation, events, attempts`,
+      `update deliveries set ${done} where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent'
+       returning position, operation, events, attempts`,
       [chainId, queue, positions],
     );
     return new Map(rows.map(row => [row.position, row]));
   }
 
-  async function project(tx: Tx, position: number): Promise<Row | undefined> {
-    const row = (await markDone(tx, [position])).get(position);
+  /**
+   * What the transaction of a projection begins with: it marks the row done and reads its events. Its commit does not wait for the
+   * disk: what a crash of Postgres takes is effect and mark together, and the row, still sent, is sent again.
+   */
+  function opening(position: number): string[] {
+    const row = `chain_id = ${chainId} and queue = ${pg.escapeLiteral(queue)} and position = ${position}`;
+    return [
+      "set local synchronous_commit = off",
+      `update deliveries set ${done} where ${row} and state = 'sent' returning operation, events, attempts`,
+      selectEvents(chainId, `array(select unnest(events) from deliveries where ${row})`),
+    ];
+  }
+
+  /** The effect of a row that was marked done, in the transaction of the mark; nothing where it is not to be worked on. */
+  async function project(tx: Tx, position: number, [, marked, found]: QueryResult[]): Promise<Row | undefined> {
+    const row = marked!.rows[0] as Row | undefined;
     if (!row) return undefined;
-    const rows = await readEvents(tx, chainId, row.events);
+    const rows = inOrder(found!.rows as EventRow[], chainId, row.events);
     const { projection } = route;
     if (row.operation === "revert") {
       const applied = await appliedOf(tx, rows);

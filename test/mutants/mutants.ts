@@ -8,8 +8,7 @@ const [relay, worker] = ["listener/queues/relay.ts", "listener/worker/worker.ts"
 /** The test file that mirrors a file of the listener. */
 const mirror = (file: string, test: string) => ({ file: `test/${file.replace(".ts", ".test.ts")}`, test });
 
-const MARK = `last_error = null
-       where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent'`;
+const MARK = `where ${"$"}{row} and state = 'sent'`;
 const CHECKED = "where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text returning events";
 
 export const mutants: readonly Mutant[] = [
@@ -23,8 +22,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "mark and effect in two transactions",
     file: worker,
-    replace: "const row = (await markDone(tx, [position])).get(position);",
-    by: "const row = (await markDone(db, [position])).get(position);",
+    replace: '(tx, opened) => project(tx, position, opened), "read committed", opening(position))',
+    by: 'async (_, opened) => opened, "read committed", opening(position)).then(marked => transaction(db, tx => project(tx, position, marked)))',
     caughtBy: mirror(worker, "leaves nothing of an effect whose projection throws after it wrote"),
   },
   {
