@@ -21,6 +21,8 @@ const point = z.object({
 });
 type Point = z.output<typeof point>;
 
+export const activity = z.object({ window: z.enum(windows), step: z.int().describe("seconds of a point"), points: z.array(point) });
+
 /** What the charts of the last minutes, hour or day show. */
 export const activityRead = (app: App) =>
   read({
@@ -29,7 +31,7 @@ export const activityRead = (app: App) =>
     summary: "Events, lag, latency and jobs over the last 15 minutes, hour or day",
     description: "Every point of the window, the oldest first; the last one is not over yet. Counted by the processes as they work.",
     query: z.strictObject({ window: z.enum(windows).default("15m") }),
-    response: z.object({ window: z.enum(windows), step: z.int().describe("seconds of a point"), points: z.array(point) }),
+    response: activity,
     async handle({ sql, chainId, query: { window } }) {
       const { step, seconds } = WINDOWS[window];
       const { now, from, counts } = await readActivity(sql, chainId, window);

@@ -16,10 +16,10 @@ const eventIdParameter = z
   .regex(EVENT_ID, "expected an event's id: {chainId}-{blockHash}-{logIndex}")
   .describe("{chainId}-{blockHash}-{logIndex}");
 
-const told = message.extend({ endpoint: z.string().describe("its id"), url: z.string() });
+export const told = message.extend({ endpoint: z.string().describe("its id"), url: z.string() });
 typeNames.add(told, { name: "ToldWebhook" });
 
-const eventTrace = event.extend({
+export const eventTrace = event.extend({
   topics: z.array(z.string()),
   data: z.string(),
   seenAt: time.describe("when the listener had the log"),

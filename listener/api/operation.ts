@@ -4,6 +4,7 @@ import type { Db } from "../db.ts";
 import type { Log } from "../log.ts";
 import type { Access } from "./keys.ts";
 import { HttpProblem, problemResponses } from "./problem.ts";
+import { routeOf } from "./read.ts";
 import type { Scope } from "./scope.ts";
 
 /** What an operation may use, and what was asked for, validated. `by` is whose key it was. */
@@ -55,17 +56,15 @@ type Mounted = { db: Db; chainId: number; log: Log };
 
 /** Serves each operation under `/api/v1`, described by the schemas that validate it, to keys with its scope only. Each is logged. */
 export function mountOperations(server: FastifyInstance, operations: readonly Operation[], { db, chainId, log }: Mounted): void {
-  for (const { method, path, tag, summary, description, scope, params, query, body, response, status = 200, handle } of operations) {
+  for (const operation of operations) {
+    const { method, path, scope, body, response, status = 200, handle } = operation;
+    const { url, schema } = routeOf(operation);
     server.route({
       method,
-      url: `/api/v1/${path}`,
+      url,
       config: { scope },
       schema: {
-        tags: [tag],
-        summary,
-        ...(description ? { description } : {}),
-        ...(params ? { params } : {}),
-        ...(query ? { querystring: query } : {}),
+        ...schema,
         ...(body ? { body } : {}),
         response: {
           ...(response

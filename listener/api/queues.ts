@@ -7,7 +7,7 @@ import { read } from "./read.ts";
 import { deliveryFinality, time } from "./schemas.ts";
 import { queueCounts } from "./status.ts";
 
-const queue = queueCounts.extend({
+export const queue = queueCounts.extend({
   name: z.string(),
   kind: z.enum(["projection", "task", "carried"]),
   handler: z.string().describe("the name of the projection or the task; of a carried queue that of the queue in BullMQ"),

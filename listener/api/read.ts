@@ -58,19 +58,31 @@ export function snapshot<T>(db: Db, work: (sql: Tx) => Promise<T>): Promise<T> {
   );
 }
 
+/** What Fastify is told of a resource, be it a read or an operation: how it is described, and what validates it. */
+export function routeOf({ path, tag, summary, description, params, query }: Omit<Read, "handle" | "response" | "queues">) {
+  return {
+    url: `/api/v1/${path}`,
+    schema: {
+      tags: [tag],
+      summary,
+      ...(description ? { description } : {}),
+      ...(params ? { params } : {}),
+      ...(query ? { querystring: query } : {}),
+    },
+  };
+}
+
 /** Serves each read under `/api/v1`, described by the schemas that validate it. */
 export function mountReads(server: FastifyInstance, reads: readonly Read[], { db, chainId }: { db: Db; chainId: number }): void {
-  for (const { path, tag, summary, description, params, query, response, queues, handle } of reads) {
+  for (const read of reads) {
+    const { response, queues, handle } = read;
+    const { url, schema } = routeOf(read);
     server.route({
       method: "GET",
-      url: `/api/v1/${path}`,
+      url,
       config: { scope: "read" },
       schema: {
-        tags: [tag],
-        summary,
-        ...(description ? { description } : {}),
-        ...(params ? { params } : {}),
-        ...(query ? { querystring: query } : {}),
+        ...schema,
         response: {
           200: { description: "OK", content: { "application/json": { schema: response } } },
           ...problemResponses(400, 401, 403, 404, 429, 500, 503),

@@ -47,7 +47,8 @@ async function openSession(db: Db, keyDigest: Buffer): Promise<string> {
   return session;
 }
 
-const shown = z.object({
+/** What a session is to the outside. */
+export const shown = z.object({
   scope: scope.nullable().describe("what this browser may do; null without a session, where reads may be open all the same"),
   name: z.string().nullable().describe("of the key that the session was opened with"),
   reads: z.boolean().describe("whether reads are answered as things stand"),

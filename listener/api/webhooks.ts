@@ -34,7 +34,7 @@ const show = async (sql: Sql, chainId: number, id: string) => {
 
 const messages = listOf("webhook-messages", message, z.int());
 
-const attemptOfMessage = attempt.extend({
+export const attemptOfMessage = attempt.extend({
   number: z.int(),
   sequence: z.int().describe("of the message"),
   attempt: z.int().describe("which one of this message"),

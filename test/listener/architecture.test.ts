@@ -38,6 +38,8 @@ describe("architecture", () => {
     { from: "listener/dapp/routes.ts", to: "listener/queues/relay.ts" },
     { from: "listener/dapp/routes.ts", to: "listener/chain/rpc.ts" },
     { from: "listener/worker/worker.ts", to: "listener/embedded/postgres.ts" },
+    { from: "listener/dashboard/core/answers.ts", to: "listener/api/status.ts" },
+    { from: "listener/dashboard/core/answers.ts", to: "listener/journal/status.ts", typeOnly: true },
     { from: "listener/errors.ts", to: "listener/db.ts" },
     { from: "listener/commands/start.ts", to: "listener/main.ts" },
     { from: "listener/cupboard/things.ts", to: "listener/db.ts" },

@@ -14,8 +14,8 @@ const ALLOWED: Record<string, readonly string[]> = {
   webhooks: [...FOUNDATION, "chain", "app", "journal", "queues"],
   worker: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks"],
   api: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks", "worker"],
-  // The page runs in a browser and knows only what the API answers.
-  dashboard: [],
+  // The page runs in a browser and knows only what the API answers, by its types.
+  dashboard: ["api"],
   embedded: FOUNDATION,
   dapp: ["app", "db", "chain", "errors", "api"],
   commands: [...FOUNDATION, "chain", "app", "journal", "queues", "webhooks", "worker", "api", "embedded", "dapp"],
@@ -48,6 +48,7 @@ export function wrongImports(imports: readonly Import[]): string[] {
     if (source === target || allowed.includes(target)) {
       // The application is handed to the core as data, and knows of the chain only what its events are made of.
       if (source === "dapp" && target === "chain" && !typeOnly) return line("an application takes only types from the chain");
+      if (source === "dashboard" && target === "api" && !typeOnly) return line("the page takes only types from the API");
       return [];
     }
     return line(`${source} may import ${allowed.join(", ") || "nothing"}`);

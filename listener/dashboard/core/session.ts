@@ -1,8 +1,6 @@
 import { signal } from "@preact/signals";
+import type { Session } from "./answers.ts";
 import { ask, needsKey, send } from "./api.ts";
-
-/** What this browser may do here. `scope` is null without a session, where reads may be open all the same. */
-export type Session = { scope: "read" | "operate" | "admin" | null; name: string | null; reads: boolean; offered: boolean };
 
 export const session = signal<Session | undefined>(undefined);
 

@@ -5,7 +5,8 @@ import { isAddress, short, visible } from "../core/format.ts";
 import { linkTo } from "../core/location.ts";
 import { Chart } from "../parts/chart.tsx";
 import { More, usePages } from "../parts/more.tsx";
-import { Empty, Failure, Panel, Scroll } from "../parts/panel.tsx";
+import { Empty, Failure, Panel } from "../parts/panel.tsx";
+import { type Column, Table } from "../parts/table.tsx";
 import { Tile } from "../parts/tile.tsx";
 import { Account as AccountLink, Ago, Transaction } from "../parts/words.tsx";
 import { SYMBOL, tokens, tokensAsNumber } from "./token.ts";
@@ -26,6 +27,13 @@ type Transfer = {
 export const AccountPage = ({ rest: [address] }: { rest: string[] }) =>
   address === undefined ? <Accounts /> : <One key={address} address={address} />;
 
+const REGISTERED: Column<Account>[] = [
+  { title: "Account", cell: ({ address }) => <AccountLink of={address} /> },
+  { title: "Name", cell: ({ registered }) => <bdi class="name-of">{visible(registered?.name ?? "")}</bdi> },
+  { title: "Block", class: "number", cell: ({ registered }) => registered?.block },
+  { title: "Balance", class: "number", cell: ({ balance }) => `${tokens(balance)} ${SYMBOL}` },
+];
+
 function Accounts() {
   const { pages, more } = usePages<Account>("accounts?limit=50", { every: 4_000 });
   return (
@@ -36,38 +44,7 @@ function Accounts() {
         {pages.items.length === 0 && pages.read > 0 ? (
           <Empty command="npx hardhat run scripts/register.ts --network localhost --name alice">Nobody has registered yet.</Empty>
         ) : (
-          <Scroll name="Accounts" class="tall">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Account</th>
-                  <th scope="col">Name</th>
-                  <th scope="col" class="number">
-                    Block
-                  </th>
-                  <th scope="col" class="number">
-                    Balance
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {pages.items.map(({ address, balance, registered }) => (
-                  <tr key={address}>
-                    <td>
-                      <AccountLink of={address} />
-                    </td>
-                    <td>
-                      <bdi class="name-of">{visible(registered?.name ?? "")}</bdi>
-                    </td>
-                    <td class="number">{registered?.block}</td>
-                    <td class="number">
-                      {tokens(balance)} {SYMBOL}
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </Scroll>
+          <Table name="Accounts" columns={REGISTERED} rows={pages.items} keyOf={({ address }) => address} />
         )}
         <More pages={pages} more={more} />
       </Panel>
@@ -106,6 +83,8 @@ function One({ address }: { address: string }) {
   const { data, error } = useFetched<Account>(`accounts/${encodeURIComponent(address)}`, { every: 2_000 }).value;
   const history = useFetched<History>(`accounts/${encodeURIComponent(address)}/history`, { every: 4_000 }).value.data;
   const { pages, more } = usePages<Transfer>(`accounts/${encodeURIComponent(address)}/transfers?limit=100`, { every: 4_000 });
+  // The API writes the address with its checksum, as it does in the transfers.
+  const columns = useMemo(() => transfersOf(data?.address ?? ""), [data?.address]);
   if (!data) return error ? <Failure error={error} /> : <p class="muted">Reading…</p>;
   return (
     <>
@@ -138,7 +117,7 @@ function One({ address }: { address: string }) {
             This account has neither sent nor received anything.
           </Empty>
         ) : (
-          <Transfers of={data.address} items={pages.items} />
+          <Table name="Transfers" columns={columns} rows={pages.items} keyOf={({ id }) => id} />
         )}
         <More pages={pages} more={more} />
       </Panel>
@@ -148,61 +127,34 @@ function One({ address }: { address: string }) {
 
 const ZERO = `0x${"0".repeat(40)}`;
 
-function Transfers({ of, items }: { of: string; items: readonly Transfer[] }) {
-  return (
-    <Scroll name="Transfers" class="tall">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">With</th>
-            <th scope="col" class="number">
-              Amount
-            </th>
-            <th scope="col" class="number">
-              Block
-            </th>
-            <th scope="col" class="wide-only">
-              Transaction
-            </th>
-            <th scope="col" class="number">
-              Age
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {items.map(({ id, from, to, amount, block, transactionHash }) => {
-            const [out, other] = from === of ? [true, to] : [false, from];
-            return (
-              <tr key={id}>
-                <td>
-                  <span class="muted">{out ? "to" : "from"}</span>{" "}
-                  {other === ZERO ? (
-                    <a href={linkTo("events", id)}>{out ? "nobody, burned" : "nobody, minted"}</a>
-                  ) : (
-                    <AccountLink of={other} />
-                  )}
-                </td>
-                <td class={`number ${out ? "" : "in"}`}>
-                  {from === to ? "" : out ? "−" : "+"}
-                  {tokens(amount)}
-                </td>
-                <td class="number">
-                  <a href={linkTo("events", id)}>{block.number}</a>
-                </td>
-                <td class="wide-only">
-                  <Transaction of={transactionHash} />
-                </td>
-                <td class="number muted">
-                  <Ago at={block.timestamp * 1_000} />
-                </td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
-    </Scroll>
-  );
-}
+/** The transfers of an account, as seen from it. */
+const transfersOf = (account: string): Column<Transfer>[] => [
+  {
+    title: "With",
+    cell({ id, from, to }) {
+      const [out, other] = from === account ? [true, to] : [false, from];
+      return (
+        <>
+          <span class="muted">{out ? "to" : "from"}</span>{" "}
+          {other === ZERO ? <a href={linkTo("events", id)}>{out ? "nobody, burned" : "nobody, minted"}</a> : <AccountLink of={other} />}
+        </>
+      );
+    },
+  },
+  {
+    title: "Amount",
+    class: "number",
+    cell: ({ from, to, amount }) => (
+      <span class={from === account ? undefined : "in"}>
+        {from === to ? "" : from === account ? "−" : "+"}
+        {tokens(amount)}
+      </span>
+    ),
+  },
+  { title: "Block", class: "number", cell: ({ id, block }) => <a href={linkTo("events", id)}>{block.number}</a> },
+  { title: "Transaction", class: "wide-only", cell: ({ transactionHash }) => <Transaction of={transactionHash} /> },
+  { title: "Age", class: "number muted", cell: ({ block }) => <Ago at={block.timestamp * 1_000} /> },
+];
 
 function BalanceChart({ points }: { points: readonly { timestamp: number; balance: string }[] }) {
   // The last one of a second counts.
