@@ -52,7 +52,7 @@ export async function relayCarried(route: CompiledRoute, options: RelayOptions, 
   if (backend.kind === "postgres") {
     log.warn(
       { queue },
-      "the queues are in Postgres, where BullMQ for Node alone can work on a carried one: set REDIS_URL for other languages",
+      "the queues are in Postgres, and BullMQ of most languages works on Redis alone: set REDIS_URL for workers elsewhere",
     );
   }
 
