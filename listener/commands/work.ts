@@ -1,12 +1,11 @@
 import { once } from "node:events";
 import { readDeployment } from "../chain/deployment.ts";
 import { app } from "../dapp/routes.ts";
-import { SluiceError } from "../errors.ts";
 import { startWebhooks } from "../webhooks/deliver.ts";
 import { WEBHOOKS } from "../webhooks/dispatch.ts";
 import { startWorkers } from "../worker/worker.ts";
 import { openProcess } from "./process.ts";
-import { checkQueues } from "./queue-names.ts";
+import { checkOurs, checkQueues } from "./queue-names.ts";
 
 /** Runs workers on all queues, or on those named. */
 export async function work(options: { queues?: string[]; concurrency?: number }): Promise<void> {
@@ -14,12 +13,7 @@ export async function work(options: { queues?: string[]; concurrency?: number })
     app,
     (options.queues ?? []).filter(queue => queue !== WEBHOOKS),
   );
-  const carried = app.routes.filter(({ queue, carry }) => carry && options.queues?.includes(queue)).map(({ queue }) => queue);
-  if (carried.length > 0) {
-    throw new SluiceError(`the jobs of ${carried.join(", ")} are for workers elsewhere`, {
-      hint: "docs/workers-in-other-languages.md shows how to write them; leave the name out here",
-    });
-  }
+  checkOurs(app, options.queues ?? []);
   await using process = openProcess("work");
   const { config, log, signal } = process;
   const { chainId } = readDeployment(config.deployment);

@@ -4,9 +4,13 @@ import { type Job, Worker, type WorkerOptions } from "bullmq";
 import { Redis } from "ioredis";
 import type { Route } from "../../../listener/app.ts";
 import { checksumAddress } from "../../../listener/chain/address.ts";
-import { transaction } from "../../../listener/db.ts";
+import { checkOurs } from "../../../listener/commands/queue-names.ts";
+import { migrate, transaction } from "../../../listener/db.ts";
+import { SluiceError } from "../../../listener/errors.ts";
 import type { CarriedJob } from "../../../listener/queues/carried-job.ts";
+import { WEBHOOK_MIGRATIONS } from "../../../listener/webhooks/schema.ts";
 import { retryDeadLetters } from "../../../listener/worker/dead-letters.ts";
+import { rebuild } from "../../../listener/worker/rebuild.ts";
 import { replay } from "../../../listener/worker/replay.ts";
 import { assertAudit } from "../../support/audit.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -15,6 +19,7 @@ import { noRedisServer, noSharedRedis, sharedRedis } from "../../support/redis.t
 import { type RedisServer, startRedisServer } from "../../support/redis-server.ts";
 import { openRig, type Rig } from "../../support/rig.ts";
 import { SCRIPTED_ADDRESS, type ScriptedChain, scriptedChain } from "../../support/scripted-chain.ts";
+import { apiOf, ask } from "../api/support.ts";
 
 describe("a carried queue", { skip: noSharedRedis }, () => {
   let rig: Rig;
@@ -257,6 +262,38 @@ describe("a carried queue", { skip: noSharedRedis }, () => {
     await transaction(rig.db, tx => retryDeadLetters(tx, rig.chainId, {}));
     await rig.settled();
     assert.deepEqual(log.slice(3), ["apply 3", "apply 5"]);
+  });
+
+  it("is shown like any other queue, with its name in BullMQ, and is refused where workers or projections of ours are meant", async () => {
+    const app = meterApp(carriedRoute({ attempts: 1, finality: "safe" }));
+    await open(carriedRoute({ attempts: 1, finality: "safe" }));
+    const chain = twoBranches();
+    await rig.record(chain.extend("a1 a2"));
+    await rig.journal.sawSafe(chain.ref("a2"));
+    const settled: string[] = [];
+    rig.startRelay({ onSettled: ({ queue, state }) => settled.push(`${queue} ${state}`) });
+    consume({
+      before({ data }) {
+        if (data.arguments.amount === "3") throw new Error("no");
+      },
+    });
+    await rig.settled();
+    assert.deepEqual(settled.sort(), ["orders dead", "orders done", "orders done"]);
+    const { db, chainId } = rig;
+    await migrate(db, WEBHOOK_MIGRATIONS);
+    const api = await apiOf(db, { app, chainId, reads: [] });
+    closing.push(() => api.close());
+    const { items } = await ask(api, "queues");
+    const { kind, handler, follows, finality, done, failed, inFlight, pending } = items[0];
+    assert.deepEqual([kind, handler, follows, finality], ["carried", `sluice-${chainId}-orders`, "finality", "safe"]);
+    assert.deepEqual([done, failed, inFlight, pending], [2, 1, 0, 0]);
+    assert.deepEqual((await ask(api, "status")).queues.orders, { done: 2, failed: 1, inFlight: 0, pending: 0 });
+    const letters = (await ask(api, "dead-letters")).items;
+    assert.match(letters[0].lastError, /^no\n/);
+    const { deliveries } = await ask(api, `events/${letters[0].events[0]}`);
+    assert.deepEqual([deliveries[0].queue, deliveries[0].operation, deliveries[0].state], ["orders", "apply", "dead"]);
+    assert.throws(() => checkOurs(app, ["orders"]), SluiceError);
+    await assert.rejects(rebuild({ db, app, chainId }, "orders"), /feeds no projection/);
   });
 
   it("loses nothing over a FLUSHALL, and sends again under the same ids", { skip: noRedisServer }, async () => {
