@@ -4,6 +4,11 @@ const UNLIMITED = 1_000;
 const BACK_OFF = 0.7;
 const RECOVERY = 5_000;
 const GROWTH = 1.15;
+/**
+ * No rate below this is learned: who was asked so seldom and refused had another reason, such as a plan that is used up, and
+ * the rests after each refusal do for that. A pace that low would take minutes to come back.
+ */
+const LEAST = 5;
 /** Refusals within this time (ms) are one: those that were on their way already say nothing new. */
 const ONE_REFUSAL = 1_000;
 
@@ -35,7 +40,7 @@ export function createPace() {
     limited(now: number) {
       if (now - changed < ONE_REFUSAL && rate < UNLIMITED) return;
       const asked = recent.filter(at => at > now - 1_000).length;
-      rate = Math.max(0.5, Math.min(rate, asked) * BACK_OFF);
+      rate = Math.max(LEAST, Math.min(rate, asked) * BACK_OFF);
       changed = now;
     },
     /** Requests a second, null where no limit is known. */

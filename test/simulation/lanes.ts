@@ -16,7 +16,7 @@ export type LanesOptions = Pick<LaneOptions, "nodes" | "verify"> & {
 };
 
 /** Chains that are followed side by side: most of a fault's time is waiting. */
-const LANES = 8;
+const LANES = 64;
 const TIMES_PER_CHAIN = 100;
 
 /** Does a fault so many times, on several lanes, and compares each with its chain at its end. */

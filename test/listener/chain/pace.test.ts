@@ -30,6 +30,13 @@ describe("pace", () => {
     assert.ok(ask(pace, 11_000, 12_000) <= 75);
   });
 
+  it("does not learn a crawl from a refusal in quiet times", () => {
+    const pace = createPace();
+    pace.take(10_000);
+    pace.limited(10_100);
+    assert.equal(ask(pace, 11_000, 12_000), 5);
+  });
+
   it("comes back when nothing is refused any more", () => {
     const pace = createPace();
     for (let now = 10_000; now < 11_000; now += 10) pace.take(now);

@@ -116,6 +116,20 @@ describe("rpc", () => {
     assert.ok(at[1]! - at[0]! >= 950, `after ${at[1]! - at[0]!} ms`);
   });
 
+  it("rests as long as the backoff_seconds of an error say, rather than Retry-After", async () => {
+    const at: number[] = [];
+    const rate = { allowed_rps: 10, backoff_seconds: 0.8, current_rps: 20.1 };
+    const node = await serve((_, response) => {
+      at.push(performance.now());
+      if (at.length > 1) return { result: "later" };
+      response.writeHead(429, { "content-type": "application/json", "retry-after": "60" });
+      response.end(JSON.stringify({ jsonrpc: "2.0", id: 1, error: { code: -32_005, message: "rate exceeded", data: { rate } } }));
+      return undefined;
+    });
+    assert.equal(await connect(node.url).call("eth_x", []), "later");
+    assert.ok(at[1]! - at[0]! >= 750 && at[1]! - at[0]! < 30_000, `after ${at[1]! - at[0]!} ms`);
+  });
+
   it("waits through an outage of every URL and goes on when one is back", async () => {
     const port = await freePort();
     const call = connect(`http://127.0.0.1:${port}`).call("eth_x", []);

@@ -20,7 +20,7 @@ const result =
   call =>
     send(call, JSON.stringify({ jsonrpc: "2.0", id: call.request.id, result: make(call) }));
 const error =
-  (make: (call: Call) => { code: number; message: string }, status = 200, headers?: Record<string, string>): WireFault =>
+  (make: (call: Call) => { code: number; message: string; data?: unknown }, status = 200, headers?: Record<string, string>): WireFault =>
   call =>
     send(call, JSON.stringify({ jsonrpc: "2.0", id: call.request.id, error: make(call) }), status, headers);
 const body =
@@ -75,6 +75,10 @@ export const WIRE_FAULTS: Record<string, WireFault> = {
   "429": error(() => ({ code: 429, message: "Too Many Requests" }), 429),
   "429 with Retry-After": error(() => ({ code: 429, message: "Too Many Requests" }), 429, { "retry-after": "0.05" }),
   "429 with a wrong Retry-After": error(() => ({ code: -32_005, message: "limit exceeded" }), 429, { "retry-after": "Thu, 01 Jan 1970" }),
+  "429 with backoff_seconds in its error": error(
+    () => ({ code: -32_005, message: "project ID request rate exceeded", data: { rate: { allowed_rps: 10, backoff_seconds: 0.05 } } }),
+    429,
+  ),
   "429 without JSON": body(() => "slow down", 429),
   "500": body(() => "oops", 500),
   "503": error(() => ({ code: -32_000, message: "no backend is currently healthy" }), 503),
