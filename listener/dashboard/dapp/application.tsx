@@ -21,7 +21,7 @@ type Application = {
   changed(event: EventView): { name: string; href: string }[];
 };
 
-const AMOUNTS = new Set(["value", "amount", "reward", "grant"]);
+const AMOUNTS = new Set(["value", "amount", "reward", "grant", "limit"]);
 const SHORT_TEXTS = new Set(["memo", "reason"]);
 const ACCOUNTS = ["account", "from", "to", "beneficiary", "owner"];
 const ZERO = `0x${"0".repeat(40)}`;

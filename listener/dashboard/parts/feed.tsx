@@ -32,7 +32,7 @@ export function Feed({ limit }: { limit: number }) {
           <input
             type="search"
             aria-label="Filter the feed by text"
-            placeholder="Filter: name, address, block…"
+            placeholder="Name, address, block"
             value={text}
             onInput={event => {
               text.value = event.currentTarget.value;

@@ -402,10 +402,12 @@ describe("the API server", () => {
 
     it("has a dashboard that Grafana can load: panels with an id, a place of their own and queries", () => {
       const { uid, title, schemaVersion, panels, templating } = JSON.parse(readFileSync("ops/grafana/sluice.json", "utf8"));
-      assert.deepEqual([uid, title, schemaVersion >= 36], ["sluice", "Sluice", true]);
+      assert.deepEqual([uid, title, schemaVersion >= 39], ["sluice", "Sluice", true]);
       assert.equal(new Set(panels.map(({ id }: { id: number }) => id)).size, panels.length);
       const taken = new Set<string>();
-      for (const { title, gridPos, targets, datasource } of panels) {
+      for (const { title, type, gridPos, targets, datasource, fieldConfig, options } of panels) {
+        assert.ok(["stat", "timeseries"].includes(type) && fieldConfig.defaults && options, title);
+        assert.equal(new Set(targets.map(({ refId }: { refId?: string }) => refId ?? "none")).size, targets.length, `${title}: refIds`);
         assert.equal(datasource.uid, ["$", "{datasource}"].join(""), title);
         assert.ok(targets.length > 0 && gridPos.x + gridPos.w <= 24, title);
         for (const { expr } of targets) assert.equal(expr.split("(").length, expr.split(")").length, expr);
@@ -417,8 +419,11 @@ describe("the API server", () => {
         }
       }
       assert.deepEqual(
-        templating.list.map(({ name }: { name: string }) => name),
-        ["datasource", "chain"],
+        templating.list.map(({ name, type }: { name: string; type: string }) => [name, type]),
+        [
+          ["datasource", "datasource"],
+          ["chain", "query"],
+        ],
       );
     });
 
