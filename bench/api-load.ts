@@ -5,9 +5,9 @@
  *     node bench/api-load.ts --events 1000000      # a seeded journal instead, reads alone
  *
  * `--readers`, `--rate`, `--for` (seconds), `--seed`. A request's latency counts from when it was due, not from when it was sent:
- * what waits behind a slow one is late as well.
+ * what waits behind a slow one is late as well. Fails where a request failed, a reader was lost, or memory grew.
  */
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,10 +19,13 @@ import { openPostgres } from "../listener/embedded/postgres.ts";
 import { randomFrom } from "../scripts/support/random.ts";
 import { eventually } from "../test/support/eventually.ts";
 import { freePort } from "../test/support/ports.ts";
-import { type Running, sluice } from "../test/support/processes.ts";
+import { sluice } from "../test/support/processes.ts";
 import { PEOPLE, personAt, seedJournal } from "./api-seed.ts";
+import { type Heap, inspectable, type Memory, openHeap } from "./heap.ts";
 
 const CHAIN = 31_337;
+/** What memory may grow by and still be called flat. */
+const GROWTH = 1.05;
 const { values } = parseArgs({
   options: {
     events: { type: "string" },
@@ -67,7 +70,8 @@ if (seeded) {
   stack.defer(async () => void (await system.end()));
   await system.said(/traffic/, 60_000);
 }
-const server = sluice("serve", environment);
+const inspector = await freePort();
+const server = sluice("serve", { ...environment, ...inspectable(inspector) });
 stack.defer(async () => void (await server.end()));
 const url = `http://127.0.0.1:${port}`;
 await eventually(async () => (await fetch(`${url}/api/v1/status`)).ok, { timeout: 30_000 });
@@ -77,13 +81,16 @@ const paths = await findPaths();
 const taken = Array.from({ length: readers }, () => openReader());
 stack.defer(() => taken.forEach(reader => void reader.close()));
 await eventually(() => taken.every(reader => reader.isOpen()), { timeout: 30_000 });
-const memory = watchMemory(server);
+const memory = watchMemory(await openHeap(inspector));
 const latencies = await load();
-const grown = memory.stop();
+const series = await memory.stop();
+const flat = isFlat(series);
 
 const sorted = latencies.times.sort((a, b) => a - b);
 const at = (share: number) => Math.round(10 * sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!) / 10;
 const counts = taken.map(reader => reader.events());
+console.log("memory of serve, MB: resident; then, once the garbage is collected: kept of that, held by scripts, held in buffers");
+console.table(series);
 console.log(
   JSON.stringify(
     {
@@ -91,7 +98,7 @@ console.log(
       failed: latencies.failed,
       milliseconds: { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) },
       slowest: latencies.slowest(),
-      memoryMB: grown,
+      flat,
       ...(readers ? { eventsPerReader: { least: Math.min(...counts), most: Math.max(...counts) } } : {}),
       outOfOrder: taken.filter(reader => !reader.inOrder()).length,
       brokenOff: taken.filter(reader => !reader.isOpen()).length,
@@ -100,7 +107,7 @@ console.log(
     2,
   ),
 );
-process.exitCode = latencies.failed > 0 || taken.some(reader => !reader.inOrder() || !reader.isOpen()) ? 1 : 0;
+process.exitCode = latencies.failed > 0 || !flat || taken.some(reader => !reader.inOrder() || !reader.isOpen()) ? 1 : 0;
 
 /** A request of each kind, with people and events chosen anew each time. */
 async function findPaths(): Promise<(() => string)[]> {
@@ -203,22 +210,28 @@ function openReader() {
   return { events: () => events, inOrder: () => ordered, isOpen: () => open, close: () => request.destroy() };
 }
 
-/** Resident memory of the server: what it had after a sixth of the time, and at the end, as medians of a few looks. */
-function watchMemory({ child }: Running) {
-  const looks: number[] = [];
-  const look = () => looks.push(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))![1]) / 1_024);
-  const timer = setInterval(look, 500);
-  const median = (list: number[]) => Math.round(list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)] ?? 0);
+/** Looks at the memory of the server as the load begins, after each third of it, and when it is over. */
+function watchMemory(heap: Heap) {
+  const series: ({ second: number } & Memory)[] = [];
+  const look = async (second: number) => void series.push({ second, ...(await heap.look()) });
+  const looks: Promise<void>[] = [look(0)];
+  const timers = [1, 2].map(third => setTimeout(() => looks.push(look(Math.round((third * seconds) / 3))), (third * seconds * 1_000) / 3));
   return {
-    stop() {
-      clearInterval(timer);
-      const part = Math.max(1, Math.floor(looks.length / 6));
-      return {
-        begin: median(looks.slice(part, 2 * part)),
-        middle: median(looks.slice(3 * part, 4 * part)),
-        end: median(looks.slice(-part)),
-        peak: Math.round(Math.max(...looks)),
-      };
+    async stop() {
+      for (const timer of timers) clearTimeout(timer);
+      await Promise.all(looks);
+      await look(seconds);
+      heap.close();
+      return series;
     },
   };
+}
+
+/**
+ * Memory is flat where what scripts and buffers hold grows by no more than a twentieth from the first third to the end. What
+ * is resident says less: it has the garbage that was not worth collecting yet, the more the busier the machine is.
+ */
+function isFlat(series: readonly Memory[]): boolean {
+  const [, first, ...rest] = series.map(({ heap, buffers }) => heap + buffers);
+  return rest.every(held => held <= GROWTH * first!);
 }
