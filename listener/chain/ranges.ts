@@ -5,7 +5,7 @@ import type { ChainSource, Log } from "./types.ts";
 export type Range = { from: number; to: number; logs: Log[] };
 
 /** Logs that one answer should hold: large enough to be worth the trip, small enough for the memory of both ends. */
-const WANTED_LOGS = 5_000;
+const WANTED_LOGS = 2_000;
 const FIRST_SPAN = 20;
 const MAX_SPAN = 1_000_000;
 /** Ranges that succeed before a stated cap is tried again. */

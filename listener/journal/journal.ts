@@ -21,6 +21,13 @@ export type Recorded = { update: ChainUpdate; events: NewEvent[]; orphaned: Even
 /** What a backfill adds is final. */
 const FINAL = "finalized_number = $4::bigint, finalized_hash = $5::text";
 
+/**
+ * A backfill does not wait for the disk. Should Postgres itself crash, its last commits (under a second) are gone, as a whole
+ * and from the end, and the checkpoint with them: the same final blocks are read again and get the same ids and positions.
+ * Whatever was made of them in this database was committed later, so it is gone too or has taken them to the disk.
+ */
+const UNHURRIED = "set local synchronous_commit = off";
+
 /** A backfill's first commit notes where it began; all of them have the same `seenAt`, that of the head that it was for. */
 const BACKFILL = `backfill_from = $8::bigint, backfill_to = $9::bigint, backfill_began = $10::timestamptz,
   backfill_events = case when backfill_from = $8::bigint and backfill_began = $10::timestamptz then backfill_events else events end`;
@@ -193,8 +200,11 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
       return checkpoint;
     },
     async record(update) {
-      const recorded = await transaction(db, tx =>
-        update.type === "extend" ? extend(tx, update) : update.type === "reorg" ? reorg(tx, update) : finalize(tx, update),
+      const recorded = await transaction(
+        db,
+        tx => (update.type === "extend" ? extend(tx, update) : update.type === "reorg" ? reorg(tx, update) : finalize(tx, update)),
+        undefined,
+        update.type === "extend" && update.backfill ? [UNHURRIED] : [],
       );
       if (update.type === "extend") tip = update.headers.at(-1)!.hash;
       if (update.type === "reorg") tip = update.ancestor?.hash ?? null;

@@ -75,7 +75,7 @@ describe("ranges", () => {
       most = Math.max(most, ++flying);
       await new Promise(resolve => setImmediate(resolve));
       flying -= 1;
-      return 5_000;
+      return 2_000;
     });
     await all(logRanges(source, 0, 20_000));
     assert.equal(most, 3);
@@ -91,7 +91,7 @@ describe("ranges", () => {
   it("shrinks where the logs are dense", async () => {
     const { source, asked } = node((from, to) => (to - from + 1) * 100);
     await all(logRanges(source, 0, 5_000, 1));
-    assert.deepEqual(spans(asked).slice(1, 4), [50, 50, 50]);
+    assert.deepEqual(spans(asked).slice(1, 4), [20, 20, 20]);
   });
 
   it("stays below a cap that the node stated", async () => {
