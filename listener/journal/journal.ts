@@ -66,6 +66,8 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
   const waitingRoutes = app.routes.filter(({ finality }) => finality !== "latest");
   const countingRoutes = app.routes.filter(({ finality }) => typeof finality === "number");
   const safeRoutes = app.routes.filter(({ finality }) => finality === "safe");
+  // What becomes of a carried job is told by its id: its row must not be gone, and another one in its place.
+  const carries = app.routes.some(({ carry }) => carry);
   let tip: Hex | null = null;
 
   /** Gives how many events and reorgs there are with this update, and wakes whoever waits for changes once it is committed. */
@@ -204,7 +206,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
         db,
         tx => (update.type === "extend" ? extend(tx, update) : update.type === "reorg" ? reorg(tx, update) : finalize(tx, update)),
         undefined,
-        update.type === "extend" && update.backfill ? [UNHURRIED] : [],
+        update.type === "extend" && update.backfill && !carries ? [UNHURRIED] : [],
       );
       if (update.type === "extend") tip = update.headers.at(-1)!.hash;
       if (update.type === "reorg") tip = update.ancestor?.hash ?? null;
