@@ -25,6 +25,19 @@ const ours =
   (setting: Setting): Process[] =>
     roles.map(role => ({ args: ["bench/ours/run.ts", role, app], environment: redis ? { REDIS_URL: setting.redisUrl } : {} }));
 
+const isWorker = ({ args }: Process) => args[1] === "work";
+
+/** The contender with each of these numbers of worker processes; nothing of one that has none, or that counts by itself. */
+export function withWorkers(contender: Contender, counts: readonly number[]): Contender[] {
+  const { name, processes, progress } = contender;
+  if (!progress || !name.startsWith("Sluice")) return [];
+  return counts.map(count => ({
+    ...contender,
+    name: `${name}, ${count} worker${count === 1 ? "" : "s"}`,
+    processes: setting => processes(setting).flatMap(process => (isWorker(process) ? Array<Process>(count).fill(process) : process)),
+  }));
+}
+
 const OUR_BALANCES = "select sum(balance) from sluice.balances";
 
 export const contenders: Record<string, Contender> = {

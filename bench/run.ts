@@ -3,6 +3,7 @@
  *
  *     npm run bench
  *     npm run bench -- --events 1000000 --rounds 1 --only sluice,sqd
+ *     npm run bench -- --workers 1,2,4 --only sluice,sluice-nothing
  *
  * See bench/README.md.
  */
@@ -15,7 +16,7 @@ import { parseArgs } from "node:util";
 import { sleep } from "../listener/db.ts";
 import { run as startProcess } from "../test/support/processes.ts";
 import { type BenchChain, makeChain } from "./chain.ts";
-import { type Contender, contenders, peers } from "./contenders.ts";
+import { type Contender, contenders, peers, withWorkers } from "./contenders.ts";
 import { startMeter, type Usage } from "./meter.ts";
 import { openServers, type Setting } from "./setting.ts";
 
@@ -26,13 +27,17 @@ const { values } = parseArgs({
     events: { type: "string", default: "200000" },
     rounds: { type: "string", default: "3" },
     only: { type: "string", default: Object.keys(contenders).join(",") },
+    workers: { type: "string" },
     json: { type: "string" },
   },
 });
-const chosen = values.only.split(",").map(key => {
+const workers = values.workers?.split(",").map(Number);
+if (workers?.some(count => !Number.isInteger(count) || count < 1))
+  throw new Error(`--workers ${values.workers}: expected numbers such as 1,2,4`);
+const chosen = values.only.split(",").flatMap(key => {
   const contender = contenders[key];
   if (!contender) throw new Error(`--only ${key}: expected some of ${Object.keys(contenders).join(", ")}`);
-  return contender;
+  return workers ? withWorkers(contender, workers) : contender;
 });
 
 /** One run of one contender: events per second from its first event to its last, without its start. */
@@ -154,7 +159,7 @@ function report(results: Map<Contender, Result[]>, events: number, rounds: numbe
       failures,
     };
   });
-  const base = rows.find(({ name }) => name === contenders.sluice!.name)?.rate ?? Number.NaN;
+  const base = (workers ? rows[0] : rows.find(({ name }) => name === contenders.sluice!.name))?.rate ?? Number.NaN;
   const number = (value: number, digits = 0) =>
     Number.isNaN(value) ? "–" : value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits });
   console.log(`\n${events} events, median of ${rounds}, ${cpus().length} cores, Node ${process.version}\n`);

@@ -10,7 +10,7 @@ import { type EventRow, insertEvents, type NewEvent, newJournalEvent } from "./e
 import { planMissing, READ_AT_ONCE } from "./missing.ts";
 import { lockQueue } from "./queue-lock.ts";
 import { takeBack } from "./take-back.ts";
-import { heldBlock, planWaiting } from "./waiting.ts";
+import { heldBlock, notePlanned, planWaiting } from "./waiting.ts";
 import { NOTIFY } from "./wake.ts";
 
 export type JournalOptions = { db: Db; chainId: number; epoch: number; app: App; contracts: readonly ContractAt[] };
@@ -69,6 +69,8 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
   // What becomes of a carried job is told by its id: its row must not be gone, and another one in its place.
   const carries = app.routes.some(({ carry }) => carry);
   let tip: Hex | null = null;
+  /** The tip that a backfill of this writer left, with deliveries for all that was due: of what comes next, all is due and new. */
+  let planned: Hex | null = null;
 
   /** Gives how many events and reorgs there are with this update, and wakes whoever waits for changes once it is committed. */
   async function moveTip(tx: Tx, to: BlockRef | undefined, set: string, values: unknown[]): Promise<{ events: number; reorgs: number }> {
@@ -102,9 +104,10 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     const events = update.logs.map((log, i): NewEvent => ({ position: first + i, log, decoded: decode(log) }));
     await (update.backfill ? insertFinalBlock(tx, chainId, last) : insertBlocks(tx, chainId, update.headers));
     await insertEvents(tx, { chainId, epoch }, events, update.seenAt);
-    const deliveries = await deliver(tx, headRoutes, toNewRouted(events));
-    const due = update.backfill ? waitingRoutes : countingRoutes;
-    Object.assign(deliveries, await planWaiting(tx, { app, chainId, routes: due }));
+    const straight = update.backfill !== undefined && planned !== null && planned === tip;
+    const deliveries = await deliver(tx, straight ? app.routes : headRoutes, toNewRouted(events));
+    if (straight) await notePlanned(tx, { chainId, routes: waitingRoutes, upTo: last.number });
+    else Object.assign(deliveries, await planWaiting(tx, { app, chainId, routes: update.backfill ? waitingRoutes : countingRoutes }));
     return { update, events, orphaned: [], deliveries };
   }
 
@@ -197,6 +200,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
 
   return {
     async checkpoint() {
+      planned = null;
       const checkpoint = await readCheckpoint(db, chainId);
       tip = checkpoint.blocks.at(-1)?.hash ?? null;
       return checkpoint;
@@ -209,6 +213,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
         update.type === "extend" && update.backfill && !carries ? [UNHURRIED] : [],
       );
       if (update.type === "extend") tip = update.headers.at(-1)!.hash;
+      planned = update.type === "extend" && update.backfill ? tip : null;
       if (update.type === "reorg") tip = update.ancestor?.hash ?? null;
       return recorded;
     },

@@ -43,11 +43,20 @@ export async function planWaiting(
     if (upTo <= above) continue;
     const { drafts } = await planMissing(tx, { app, chainId, route, names: [...route.events], above, upTo });
     Object.assign(counts, await insertDeliveries(tx, chainId, drafts));
-    await tx.query(
-      `insert into queues (chain_id, queue, planned_to) values ($1, $2, $3)
-       on conflict (chain_id, queue) do update set planned_to = excluded.planned_to`,
-      [chainId, route.queue, upTo],
-    );
+    await notePlanned(tx, { chainId, routes: [route], upTo });
   }
   return counts;
+}
+
+/** Notes that these queues have deliveries for everything up to this block. */
+export async function notePlanned(
+  tx: Tx,
+  { chainId, routes, upTo }: { chainId: number; routes: readonly CompiledRoute[]; upTo: number },
+): Promise<void> {
+  if (routes.length === 0) return;
+  await tx.query(
+    `insert into queues (chain_id, queue, planned_to) select $1, unnest($2::text[]), $3::bigint
+     on conflict (chain_id, queue) do update set planned_to = excluded.planned_to`,
+    [chainId, routes.map(({ queue }) => queue).sort(), upTo],
+  );
 }

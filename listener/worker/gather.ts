@@ -1,13 +1,11 @@
-/** Round trips of one kind that may be under way at a time: while one is waited for the next one's calls come together. */
-const AT_ONCE = 2;
 /** Calls that share a round trip at most. */
 const TOGETHER = 500;
 
 type Call<V> = { key: number; resolve(value: V | undefined): void; reject(error: unknown): void };
 
 /**
- * Calls by key that share their round trips: those that come in one turn of the event loop, or while others are under way,
- * are answered by one `run`. A lone call goes out at once.
+ * Calls by key that share their round trips: those that come in one turn of the event loop, or while a round trip is under
+ * way, are answered by one `run`. A lone call goes out at once.
  *
  * Of two calls with the same key one is answered, and the other gets nothing. Where `run` fails for several keys each is
  * tried by itself, so that nobody pays for another one's fault.
@@ -16,22 +14,18 @@ type Call<V> = { key: number; resolve(value: V | undefined): void; reject(error:
  */
 export function createGather<V>(run: (keys: number[]) => Promise<Map<number, V>>): (key: number) => Promise<V | undefined> {
   let waiting: Call<V>[] = [];
-  let running = 0;
-  let scheduled = false;
+  let busy = false;
 
   function schedule(): void {
-    if (scheduled || running >= AT_ONCE || waiting.length === 0) return;
-    scheduled = true;
+    if (busy || waiting.length === 0) return;
+    busy = true;
     setImmediate(() => {
-      scheduled = false;
       const calls = waiting.slice(0, TOGETHER);
       waiting = waiting.slice(TOGETHER);
-      running += 1;
       void answer(calls).finally(() => {
-        running -= 1;
+        busy = false;
         schedule();
       });
-      schedule();
     });
   }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { afterEach, describe, it } from "node:test";
 import type { App, DeliveryFinality, TaskContext } from "../../../listener/app.ts";
+import type { ChainUpdate } from "../../../listener/chain/types.ts";
 import { createDelivery } from "../../../listener/worker/worker.ts";
 import { randomFrom } from "../../../scripts/support/random.ts";
 import { assertAudit } from "../../support/audit.ts";
@@ -11,6 +12,7 @@ import { openRig, type Rig } from "../../support/rig.ts";
 import { type ScriptedChain, scriptedChain } from "../../support/scripted-chain.ts";
 import { silent } from "../../support/silent.ts";
 
+type Extend = Extract<ChainUpdate, { type: "extend" }>;
 type Context = TaskContext & { operation: "apply" | "revert" };
 
 /** What a task was run for, as text: `apply 10`, by the event's amount. */
@@ -45,6 +47,28 @@ describe("a task", () => {
     rig = await openRig("postgres", app);
     rig.startRelay();
     await rig.startWorkers();
+  }
+
+  for (const finality of ["finalized", "safe", 2] as const) {
+    it(`of finality ${finality} gets each event of a backfill once, and what came before and after it`, async () => {
+      const { ran, app } = diary(finality);
+      await open(app);
+      const chain = threeBranches();
+      const backfilled = (names: string) => ({ ...(chain.extend(names) as Extend), backfill: { from: 2, to: 5 } });
+      await rig.record(chain.extend("a1"));
+      await rig.record(backfilled("a2"));
+      await rig.record(backfilled("a3 a4"));
+      await rig.record(backfilled("a5"));
+      await rig.settled();
+      assert.deepEqual(
+        ran,
+        [1, 2, 3, 4, 5].map(amount => `apply ${amount}`),
+      );
+      await rig.record(chain.extend("a6"));
+      await rig.record(chain.finalize("a6"));
+      await rig.settled();
+      assert.deepEqual(ran.slice(5), ["apply 6"]);
+    });
   }
 
   it("of 2 confirmations never sees what a reorg of 2 blocks takes, and is told of one that is deeper", async () => {
