@@ -15,7 +15,7 @@ import { type FaultRow, type FaultRun, holds, SETTLED_WITHIN } from "./row.ts";
 import { rows } from "./rows.ts";
 import { closeSites } from "./site.ts";
 
-/** Rows at a time. */
+/** Rows at a time, beside one of those whose time is virtual. */
 const AT_ONCE = 2;
 
 const { values } = parseArgs({
@@ -41,18 +41,22 @@ const profile = values.release ? "release" : "ci";
 log(`seed ${seed}, profile ${profile}`);
 for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => void closeSites().finally(() => process.exit(130)));
 const results: FaultRow[] = [];
-const waiting = [...chosen.entries()];
+const inTable = [...chosen.entries()];
 // Most rows wait more than they work: for a lease, a lock, a server that starts. Each has servers and processes of its own.
-const hand = async () => {
+// Those that never wait take what these leave of the processor.
+const hand = async (waiting: typeof inTable) => {
   for (let next = waiting.shift(); next; next = waiting.shift()) {
     const [at, { name, load, ...counts }] = next;
     const times = values.times ? Number(values.times) : counts[profile];
+    const from = performance.now();
     results[at] = await attempt(name, await load(), times);
-    log(line(results[at]));
+    log(`${line(results[at])}  (${Math.round((performance.now() - from) / 1_000)} s)`);
     if (!holds(results[at])) log(results[at].note ?? "");
   }
 };
-await Promise.all(Array.from({ length: Math.min(AT_ONCE, chosen.length) }, hand));
+const real = inTable.filter(([, row]) => !row.virtual);
+const virtual = inTable.filter(([, row]) => row.virtual).reverse();
+await Promise.all([hand(virtual), ...Array.from({ length: AT_ONCE }, () => hand(real))]);
 const ok = results.every(holds);
 if (values.json) process.stdout.write(`${JSON.stringify({ ok, seed, profile, seconds: seconds(), rows: results }, null, 2)}\n`);
 else print();

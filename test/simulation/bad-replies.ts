@@ -23,6 +23,9 @@ function classOf(n: number): Class {
   return given.name === HUGE && round % 10 > 0 ? BAD_REPLIES[0]! : given;
 }
 
+/** Most of it is waiting: for a node that rests, or a pace. */
+const LANES = 32;
+
 /** How many answers in a row are bad at most, and how many good ones may come before them. */
 const MOST = 3;
 const BEFORE = 4;
@@ -36,6 +39,7 @@ export const run: FaultRun = ({ times, seed, log }) =>
     log,
     nodes: 2,
     verify: "bloom",
+    lanes: LANES,
     once: (lane, n) => once(lane, classOf(n)),
   });
 
