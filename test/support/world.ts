@@ -130,12 +130,22 @@ export async function openWorld({ redis, node = startAnvil, database = () => ope
       // A head below what the journal saw is only suspect, so the chain has to go on.
       await chain.rpc("evm_mine");
       await world.caughtUp(timeout);
+      let open: unknown[] = [];
       await eventually(
-        async () =>
-          Number(
-            (await one<{ open: number }>("select count(*) as open from sluice.deliveries where state in ('pending', 'sent')")).open,
-          ) === 0,
-        { timeout, what: () => `everything is delivered; the processes said: ${started.map(p => p.stderr().slice(-1_500)).join("\n")}` },
+        async () => {
+          open = (
+            await base.db.query(
+              `select queue, state, count(*)::int as deliveries, min(position)::int as first, max(sends) as sends, max(attempts) as attempts, max(last_error) as error
+               from sluice.deliveries where state in ('pending', 'sent') group by 1, 2`,
+            )
+          ).rows;
+          return open.length === 0;
+        },
+        {
+          timeout,
+          what: () =>
+            `everything is delivered, and not ${JSON.stringify(open)}; the processes said: ${started.map(p => p.stderr().slice(-1_500)).join("\n")}`,
+        },
       );
     },
     /** How many events and reorgs the journal has seen, and how many deliveries are dead letters. */
