@@ -36,8 +36,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a dead letter is reverted",
     file: "listener/journal/applied.ts",
-    replace: "d.operation = 'apply' and d.state = 'done'",
-    by: "d.operation = 'apply' and d.state in ('done', 'dead')",
+    replace: "done: \"d.state = 'done'\"",
+    by: "done: \"d.state in ('done', 'dead')\"",
     caughtBy: mirror(worker, "does not revert a dead letter: nothing of it was applied"),
   },
   {
