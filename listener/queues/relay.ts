@@ -105,12 +105,17 @@ export async function claim(
   db: Db,
   { chainId, route, window }: { chainId: number; route: CompiledRoute; window: number },
 ): Promise<Sent[]> {
+  const carried = route.carry !== undefined;
   const claimed = route.orderBy
     ? transaction(db, async tx => {
-        const { rows } = await tx.query<{ ours: boolean }>(`select ${OURS} and ${UNFLUSHED} as ours`, [chainId, route.queue]);
+        const { rows } = await tx.query<{ ours: boolean }>(`select ${OURS} and ${unflushed("$3")} as ours`, [
+          chainId,
+          route.queue,
+          carried,
+        ]);
         return rows[0]!.ours ? (await tx.query<Sent>(CLAIM_BY_KEY, [chainId, route.queue, window])).rows : [];
       })
-    : db.query<Sent>(CLAIM, [chainId, route.queue, window]).then(({ rows }) => rows);
+    : db.query<Sent>(CLAIM, [chainId, route.queue, window, carried]).then(({ rows }) => rows);
   return (await claimed).sort((a, b) => a.position - b.position);
 }
 
@@ -120,8 +125,9 @@ const OURS = `pg_try_advisory_xact_lock_shared(${QUEUE_KEY})`;
 /**
  * SQL, true: the commit does not wait for the disk. A claim that a crash of Postgres forgets is made again: its job found a row
  * that is not sent and did nothing. What workers commit for it comes later in the log, so that is never kept without it.
+ * A carried queue's does wait: workers elsewhere look at no row.
  */
-const UNFLUSHED = "set_config('synchronous_commit', 'off', true) = 'off'";
+const unflushed = (carried: string) => `(${carried}::boolean or set_config('synchronous_commit', 'off', true) = 'off')`;
 
 /**
  * An array and, in the claims, a scalar subquery instead of joins: a planner that knows nothing of a table just filled may
@@ -140,7 +146,7 @@ const CAPACITY = `
 
 const CLAIM = `
   with ${CAPACITY}, turn as materialized (
-    select ${OURS} and ${UNFLUSHED} as ours
+    select ${OURS} and ${unflushed("$4")} as ours
   ), open as materialized (
     select position, operation, state from deliveries
     where chain_id = $1 and queue = $2 and state in ('pending', 'sent') and (select ours from turn) order by position limit $3

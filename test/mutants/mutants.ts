@@ -57,8 +57,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "no window",
     file: relay,
-    replace: "db.query<Sent>(CLAIM, [chainId, route.queue, window])",
-    by: "db.query<Sent>(CLAIM, [chainId, route.queue, window + 1_000_000])",
+    replace: "db.query<Sent>(CLAIM, [chainId, route.queue, window, carried])",
+    by: "db.query<Sent>(CLAIM, [chainId, route.queue, window + 1_000_000, carried])",
     caughtBy: mirror(relay, "keeps no more than the window in flight, whatever waits behind it"),
   },
   {
