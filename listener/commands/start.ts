@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import type { Crowd } from "../../scripts/support/traffic.ts";
 import { isLoopback } from "../api/hosts.ts";
+import type { ApiOptions } from "../api/server.ts";
 import { type Deployment, readDeployment } from "../chain/deployment.ts";
 import { openRpc } from "../chain/rpc.ts";
 import type { Config } from "../config.ts";
@@ -62,11 +62,9 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
   running.defer(() => workers.close());
   const webhooks = startWebhooks({ app, db, backend, chainId, guard: { allowLoopback: config.webhooksAllowLoopback }, log });
   running.defer(() => webhooks.close());
-  const port = (await isFree(config.host, config.port)) ? config.port : 0;
   const crowd = options.traffic || chain ? await openDemo(httpOf(config), deployment.contracts) : undefined;
   running.defer(() => crowd?.close());
-  const api = await startApi({
-    config: { ...config, port },
+  const apiOptions: Omit<ApiOptions, "config" | "reads"> = {
     db,
     app,
     chainId,
@@ -75,7 +73,8 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
     operations: crowd ? demoOperations({ crowd, ...(chain ? { reorg: depth => chain.reorg({ depth }) } : {}) }) : [],
     // Its page is this person's own: it need not ask for a key. Anybody else, and any program, does need one.
     ...(isLoopback(config.host) ? { localKey: randomBytes(32).toString("base64url") } : {}),
-  });
+  };
+  const api = await elseAnyPort(config.port, port => startApi({ ...apiOptions, config: { ...config, port } }));
   running.defer(() => api.close());
   terminal.started("dashboard", api.url);
   terminal.started("API", `${api.url}/docs`);
@@ -120,19 +119,20 @@ export async function start(options: { traffic: boolean; for?: number; json?: bo
 /** The embedded chain, where no node is given. */
 async function openChain({ config, log, defer }: Process): Promise<LocalChain | undefined> {
   if (config.rpcUrls.length > 0) return undefined;
-  const port = (await isFree("127.0.0.1", CHAIN_PORT)) ? CHAIN_PORT : 0;
-  const chain = await startChain({ dataDir: config.dataDir, port, log: line => log.info(line) });
+  const chain = await elseAnyPort(CHAIN_PORT, port => startChain({ dataDir: config.dataDir, port, log: line => log.info(line) }));
   defer(() => chain.close());
   return chain;
 }
 
 /** A second `start` beside a first one takes other ports rather than none. */
-function isFree(host: string, port: number): Promise<boolean> {
-  return new Promise(resolve => {
-    const probe = createServer()
-      .once("error", () => resolve(false))
-      .listen(port, host, () => probe.close(() => resolve(true)));
-  });
+async function elseAnyPort<T>(port: number, open: (port: number) => Promise<T>): Promise<T> {
+  try {
+    return await open(port);
+  } catch (error) {
+    const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+    if (code !== "EADDRINUSE") throw error;
+    return await open(0);
+  }
 }
 
 const describeChain = ({ url, resumed }: LocalChain) =>

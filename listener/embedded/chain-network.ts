@@ -1,4 +1,5 @@
 import diagnostics from "node:diagnostics_channel";
+import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import type { HookContext, NetworkHooks } from "hardhat/types/hooks";
 import type { NetworkConnection } from "hardhat/types/network";
@@ -31,7 +32,7 @@ export type Network = {
  * minute with it. Transactions keep the order in which they came, so that a replay can repeat a block's.
  */
 export async function createNetwork(options: { genesisTime: number; port: number }): Promise<Network> {
-  await assertFree(options.port);
+  const release = await holdPort(options.port);
   ensureBinding();
   const { default: hre } = await import("hardhat");
   let connection: NetworkConnection<string> | undefined;
@@ -74,6 +75,7 @@ export async function createNetwork(options: { genesisTime: number; port: number
       through = next;
     },
     async listen() {
+      await release();
       const { port } = await server.listen();
       untrack = trackSockets(port);
       return port;
@@ -82,6 +84,7 @@ export async function createNetwork(options: { genesisTime: number; port: number
       const closed = server.close().catch(() => {}); // Not listening yet.
       untrack();
       await closed;
+      await release();
       hre.hooks.unregisterHandlers("network", handlers);
       await connection?.close();
     },
@@ -108,19 +111,20 @@ function trackSockets(port: number): () => void {
   };
 }
 
-/** Hardhat's server has no answer to a taken port: the process would end. */
-function assertFree(port: number): Promise<void> {
-  if (port === 0) return Promise.resolve();
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", cause =>
-      reject(
-        new SluiceError(`the local chain cannot listen on 127.0.0.1:${port}: ${cause.message}`, {
-          hint: "stop what listens there (another chain?), give another port, or set RPC_URL to that chain",
-          cause,
-        }),
-      ),
-    );
-    probe.listen(port, "127.0.0.1", () => probe.close(() => resolve()));
-  });
+/** Hardhat's server has no answer to a taken port, the process would end: so nobody gets it until `release`, just before it listens. */
+async function holdPort(port: number): Promise<() => Promise<void>> {
+  if (port === 0) return async () => {};
+  const holder = createServer(socket => socket.destroy());
+  holder.listen(port, "127.0.0.1");
+  try {
+    await once(holder, "listening");
+  } catch (error) {
+    const cause = error as Error;
+    throw new SluiceError(`the local chain cannot listen on 127.0.0.1:${port}: ${cause.message}`, {
+      hint: "stop what listens there (another chain?), give another port, or set RPC_URL to that chain",
+      cause,
+    });
+  }
+  let released: Promise<void> | undefined;
+  return () => (released ??= new Promise<void>(resolve => void holder.close(() => resolve())));
 }

@@ -5,6 +5,7 @@ import { type TestContext, test } from "node:test";
 import { JsonRpcProvider, WebSocketProvider } from "ethers";
 import { type ChainOptions, type LocalChain, resetChain, startChain } from "../../../listener/embedded/chain.ts";
 import { SluiceError } from "../../../listener/errors.ts";
+import { freePort } from "../../support/ports.ts";
 import { runProgram, temporaryDirectory, until } from "./support.ts";
 
 type Block = { number: string; hash: string; timestamp: string; transactions: string[] };
@@ -315,6 +316,15 @@ test("one process at a time runs the chain of a directory, and a taken port is r
   await assert.rejects(resetChain({ dataDir }), isSluiceError(new RegExp(chain.url)));
   const port = Number(new URL(chain.url).port);
   await assert.rejects(startChain({ dataDir: temporaryDirectory(t), port }), isSluiceError(new RegExp(String(port))));
+});
+
+test("of two that start at the same moment on one port, one gets it and the other says so", async t => {
+  const port = await freePort();
+  const both = await Promise.allSettled([1, 2].map(() => startChain({ dataDir: temporaryDirectory(t), port })));
+  for (const { value } of both.filter(started => started.status === "fulfilled")) t.after(() => value.close());
+  const refused = both.filter(started => started.status === "rejected");
+  assert.equal(refused.length, 1);
+  assert.ok(isSluiceError(new RegExp(String(port)))(refused[0]!.reason));
 });
 
 /** The hash of the first block of a chain that begins at `time`: what a record's header must say. */
