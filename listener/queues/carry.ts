@@ -29,8 +29,10 @@ type End = {
 /** While jobs are with their workers, their ends are looked for in growing steps between these; otherwise a wake-up is waited for (ms). */
 const BUSY = { from: 10, to: 250 };
 const IDLE = 500;
-/** Jobs whose ends are read, or that are looked for, at once. */
-const AT_ONCE = 200;
+/** Jobs whose ends are read at once: with fewer, the ways to Postgres and back are what a job costs. */
+const ENDS_AT_ONCE = 1_000;
+/** Oldest deliveries whose jobs are looked for at once. */
+const LOOKED_FOR = 200;
 /** What BullMQ, in whichever language, says of a job whose workers died or hung too often. */
 const STALLED = /^job stalled more than/;
 const MAX_ERROR = 4_000;
@@ -158,7 +160,7 @@ async function send(carried: Carried, claimed: readonly { position: number }[], 
 /** Reads the ends of jobs into their rows, and removes the jobs. Gives how many. */
 async function settleEnded(carried: Carried): Promise<number> {
   const { jobs, chainId, route } = carried;
-  const found = await jobs.getJobs(["completed", "failed"], 0, AT_ONCE - 1, true);
+  const found = await jobs.getJobs(["completed", "failed"], 0, ENDS_AT_ONCE - 1, true);
   // One that is removed meanwhile is listed as nothing.
   const ended = found.filter((job): job is Job<CarriedJob> => Boolean(job?.id));
   await settle(
@@ -234,12 +236,12 @@ async function resendLost(carried: Carried, resendAfter: number): Promise<void> 
       `select position, sends from deliveries
        where chain_id = $1 and queue = $2 and state = 'sent' and sent_at < now() - $3 * interval '1 ms' and position > $4
        order by position limit $5`,
-      [chainId, route.queue, resendAfter, after, AT_ONCE],
+      [chainId, route.queue, resendAfter, after, LOOKED_FOR],
     );
     const found = await Promise.all(rows.map(row => jobs.getJob(jobId(chainId, row))));
     const missing = rows.filter((_, i) => !found[i]);
     resent += await send(carried, missing, true);
-    if (missing.length === 0 || rows.length < AT_ONCE) break;
+    if (missing.length === 0 || rows.length < LOOKED_FOR) break;
     after = rows.at(-1)!.position;
   }
   if (resent > 0) log.warn({ queue: route.queue, resent }, "sent again what its queue had lost");
