@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { bindingInstalled, bindingLoads, installBinding } from "../../setup/postinstall.mjs";
 import { SluiceError } from "../errors.ts";
+import { withProcessLock } from "./process-lock.ts";
 
 /**
  * Builds the contracts into `artifacts/` as `hardhat build` does, in this process, without output and without network.
@@ -35,22 +36,30 @@ export function ensureBinding({ log = () => {} }: { log?: (line: string) => void
 }
 
 const PAGE = fileURLToPath(new URL("../dashboard/", import.meta.url));
+const LOCK = "dist.lock";
 
 /**
  * Builds the dashboard where it is missing or older than its source, in under a second: a checkout of another version
- * shows its own page. Throws SluiceError when it cannot be built.
+ * shows its own page. Of several processes at once one builds it. Throws SluiceError when it cannot be built.
  */
 export async function buildPage(): Promise<void> {
+  if (isPageBuilt()) return;
+  await withProcessLock(join(PAGE, LOCK), async () => {
+    if (isPageBuilt()) return;
+    try {
+      const { build } = await import("vite");
+      await build({ configFile: join(PAGE, "vite.config.ts"), logLevel: "error" });
+    } catch (cause) {
+      throw new SluiceError(`the dashboard could not be built: ${(cause as Error).message}`, {
+        hint: "`npm run build` shows the messages",
+        cause,
+      });
+    }
+  });
+}
+
+function isPageBuilt(): boolean {
   const changedAt = (file: string) => statSync(join(PAGE, file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  const sources = globSync("**/*", { cwd: PAGE, exclude: ["dist"] });
-  if (Math.max(...sources.map(changedAt)) < changedAt(join("dist", "index.html"))) return;
-  try {
-    const { build } = await import("vite");
-    await build({ configFile: join(PAGE, "vite.config.ts"), logLevel: "error" });
-  } catch (cause) {
-    throw new SluiceError(`the dashboard could not be built: ${(cause as Error).message}`, {
-      hint: "`npm run build` shows the messages",
-      cause,
-    });
-  }
+  const sources = globSync("**/*", { cwd: PAGE, exclude: ["dist", LOCK] });
+  return Math.max(...sources.map(changedAt)) < changedAt(join("dist", "index.html"));
 }
