@@ -63,8 +63,9 @@ describe("a worker elsewhere", () => {
   it("ends with the chain's events, over kill -9 in the middle of its jobs and reorgs", { skip: noSharedRedis }, async () => {
     rig = await openRig("redis", app);
     const { db, chainId } = rig;
-    const [a, b] = [blocks("a", 1, 10), blocks("b", 6, 12)];
-    const chain = scriptedChain(a.join(" ")).forkAt("a5", b.join(" "));
+    // No more jobs at first than the worker takes at a time, so that each is always in its hands.
+    const [a, b] = [blocks("a", 1, 6), blocks("b", 4, 10)];
+    const chain = scriptedChain(a.join(" ")).forkAt("a3", b.join(" "));
     for (const [i, name] of [...a, ...b].entries()) chain.logs(name, [added(1, i), added(2, 100 + i), added(3, 200 + i)]);
     const { start, kill } = prepare();
     let child = start();
@@ -79,7 +80,7 @@ describe("a worker elsewhere", () => {
     await holder.query("lock table orders in share mode");
     await rig.record(chain.extend(a.join(" ")));
     const queue = rig.backend.openQueue(chainId, "orders");
-    const midst = () => eventually(async () => (await queue.getActiveCount()) >= 20, { what: "it is in the middle of its jobs" });
+    const midst = () => eventually(async () => (await queue.getActiveCount()) >= 18, { what: "it is in the middle of its jobs" });
     await midst();
     await kill(child);
     child = start();
@@ -93,7 +94,7 @@ describe("a worker elsewhere", () => {
     await holder.query("commit");
     await rig.settled(40_000);
 
-    await rig.record(chain.reorg("a5", a.slice(5).reverse().join(" ")));
+    await rig.record(chain.reorg("a3", a.slice(3).reverse().join(" ")));
     await rig.record(chain.extend(b.join(" ")));
     await eventually(async () => (await queue.getJobCountByTypes("active", "waiting")) > 0, { what: "it works" });
     await kill(child);
@@ -103,9 +104,9 @@ describe("a worker elsewhere", () => {
     const { rows: ours } = await db.query<{ id: string }>(
       "select chain_id || '-' || block_hash || '-' || log_index as id from events where live order by id",
     );
-    assert.equal(ours.length, 36);
+    assert.equal(ours.length, 30);
     assert.deepEqual(theirs, ours);
-    chain.switchTo("b12");
+    chain.switchTo("b10");
     await assertAudit(rig, app, chain);
   });
 
