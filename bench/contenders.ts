@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Setting } from "./setting.ts";
 
@@ -20,12 +21,19 @@ export type Contender = {
   peer?: true;
 };
 
+/** What `npm run listen` and `npm run work` give Node, so that its heap stays small: decision 36. */
+const { scripts } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { scripts: Record<string, string> };
+const flagsOf = (role: string) => scripts[role]!.split(" ").filter(word => word.startsWith("--"));
+
 const ours =
   (app: string, redis: boolean, roles = ["listen", "work"]) =>
   (setting: Setting): Process[] =>
-    roles.map(role => ({ args: ["bench/ours/run.ts", role, app], environment: redis ? { REDIS_URL: setting.redisUrl } : {} }));
+    roles.map(role => ({
+      args: [...flagsOf(role), "bench/ours/run.ts", role, app],
+      environment: redis ? { REDIS_URL: setting.redisUrl } : {},
+    }));
 
-const isWorker = ({ args }: Process) => args[1] === "work";
+const isWorker = ({ args }: Process) => args.includes("work");
 
 /** The contender with each of these numbers of worker processes; nothing of one that has none, or that counts by itself. */
 export function withWorkers(contender: Contender, counts: readonly number[]): Contender[] {

@@ -18,6 +18,7 @@ import { type Halted, HaltedError, halt, RESYNC, readHalted } from "../journal/h
 import { openJournal, type Recorded } from "../journal/journal.ts";
 import { acquireLease } from "../journal/lease.ts";
 import { toNodeRow, writeNodes } from "../journal/nodes.ts";
+import { recordAll } from "../journal/record-all.ts";
 import type { Log as Logger } from "../log.ts";
 import type { QueueBackend } from "../queues/backend.ts";
 import { startRelay } from "../queues/start-relay.ts";
@@ -195,8 +196,8 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
       const block = waitsForSafe ? await safe() : undefined;
       if (block) relay.wake(Object.keys(await journal.sawSafe(block)));
     };
-    for await (const update of follow(noteHeads(sourceFor(filter), onHead), await journal.checkpoint(), log)) {
-      const recorded = await journal.record(update);
+    const updates = follow(noteHeads(sourceFor(filter), onHead), await journal.checkpoint(), log);
+    for await (const recorded of recordAll(journal, updates)) {
       relay.wake(Object.keys(recorded.deliveries));
       webhooks.wake();
       activity.recorded(recorded);

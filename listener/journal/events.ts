@@ -32,8 +32,11 @@ export const EVENT_COLUMNS = `chain_id, position, block_number, block_hash, bloc
 export const TIME = `1 + (select count(*) from events o where o.chain_id = e.chain_id and o.block_hash = e.block_hash
   and o.log_index = e.log_index and not o.live and o.position < e.position)`;
 
+/** A decoded log on its way into the journal: `text`, where it is there already, is its row as `copyText` writes it. */
+export type ReadEvent = { log: Log; decoded: Decoded; text?: string };
+
 /** What a decoded log becomes in the journal. */
-export type NewEvent = { position: number; log: Log; decoded: Decoded };
+export type NewEvent = ReadEvent & { position: number };
 
 /** The name of an event to the outside: the same log in another block is another event. */
 export const eventId = (chainId: number, blockHash: Hex, logIndex: number) => `${chainId}-${blockHash}-${logIndex}`;
@@ -72,39 +75,36 @@ export function newJournalEvent(chainId: number, { position, log, decoded }: New
   };
 }
 
-/** The columns that a new row is given, in the order of `copyRow`. */
-const COPIED = `chain_id, position, block_number, block_hash, block_timestamp, transaction_hash, transaction_index, log_index,
+/** The columns that a new row is given: the position, then those of `copyText`. */
+const COPIED = `position, chain_id, block_number, block_hash, block_timestamp, transaction_hash, transaction_index, log_index,
   address, contract, name, arguments, topics, data, error, seen_at, epoch`;
 
 /** Rows that are sent to Postgres at a time: enough for one packet to be worth it, few enough to hold little memory. */
 const ROWS_AT_ONCE = 500;
 
+/** What the rows of one update have in common. */
+export type Writing = { chainId: number; epoch: number; seenAt: Date };
+
 /** Stores events, as the writer of an epoch, by COPY, which costs Postgres and us a quarter less than an insert of arrays. */
-export async function insertEvents(
-  tx: Tx,
-  { chainId, epoch }: { chainId: number; epoch: number },
-  events: readonly NewEvent[],
-  seenAt: Date,
-): Promise<void> {
+export async function insertEvents(tx: Tx, events: readonly NewEvent[], writing: Writing): Promise<void> {
   if (events.length === 0) return;
   const copy = tx.query(copyFrom(`copy events (${COPIED}) from stdin`));
-  const tail = `${seenAt.toISOString()}\t${epoch}`;
   await pipeline(function* () {
     for (let i = 0; i < events.length; i += ROWS_AT_ONCE) {
       let rows = "";
-      for (const event of events.slice(i, i + ROWS_AT_ONCE)) rows += copyRow(chainId, event, tail);
+      for (const event of events.slice(i, i + ROWS_AT_ONCE)) rows += `${event.position}\t${event.text ?? copyText(event, writing)}`;
       yield rows;
     }
   }, copy);
 }
 
-/** A row in COPY's text format; `tail` is what all rows end in. Of hashes, addresses and data only the digits are left by now. */
-function copyRow(chainId: number, { position, log, decoded }: NewEvent, tail: string): string {
+/** A row in COPY's text format, but for its position. Of hashes, addresses and data only the digits are left by now. */
+export function copyText({ log, decoded }: ReadEvent, { chainId, epoch, seenAt }: Writing): string {
   const { blockNumber, blockHash, blockTimestamp, transactionHash, transactionIndex, logIndex, address, topics, data } = log;
-  const place = `${chainId}\t${position}\t${blockNumber}\t${blockHash}\t${blockTimestamp}\t${transactionHash}\t${transactionIndex}\t${logIndex}`;
+  const place = `${chainId}\t${blockNumber}\t${blockHash}\t${blockTimestamp}\t${transactionHash}\t${transactionIndex}\t${logIndex}`;
   const json = decoded.arguments && argumentsToJson(decoded.arguments);
   const meaning = `${address}\t${escapeCopy(decoded.contract)}\t${escapeCopy(decoded.name)}\t${escapeCopy(json)}`;
-  return `${place}\t${meaning}\t{${topics.join(",")}}\t${data}\t${escapeCopy(decoded.error)}\t${tail}\n`;
+  return `${place}\t${meaning}\t{${topics.join(",")}}\t${data}\t${escapeCopy(decoded.error)}\t${seenAt.toISOString()}\t${epoch}\n`;
 }
 
 const SPECIAL = /[\\\t\n\r]/g;

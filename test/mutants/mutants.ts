@@ -127,8 +127,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "events in a transaction of their own",
     file: journal,
-    replace: "await insertEvents(tx, { chainId, epoch }, events, update.seenAt);",
-    by: "await transaction(db, own => insertEvents(own, { chainId, epoch }, events, update.seenAt));",
+    replace: "await insertEvents(tx, events, { chainId, epoch, seenAt: update.seenAt });",
+    by: "await transaction(db, own => insertEvents(own, events, { chainId, epoch, seenAt: update.seenAt }));",
     caughtBy: mirror(journal, "commits nothing at all of an update that fails half-way"),
   },
   {
