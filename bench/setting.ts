@@ -16,10 +16,13 @@ export type Setting = {
   environment: NodeJS.ProcessEnv;
 };
 
-/** The servers of a run of the benchmark: a Postgres and a Redis with their default settings. */
-export async function openServers() {
+/**
+ * The servers of a run of the benchmark: a Postgres and a Redis with their default settings. With `commitTimes` Postgres
+ * also keeps when each transaction was committed.
+ */
+export async function openServers({ commitTimes = false } = {}) {
   const scratch = mkdtempSync(join(tmpdir(), "sluice-bench-"));
-  const postgres = await openPostgres({ dataDir: join(scratch, "postgres") });
+  const postgres = await startPostgres(join(scratch, "postgres"), commitTimes);
   const redis = await startRedisServer();
   const admin = new pg.Client({ connectionString: postgres.url });
   await admin.connect();
@@ -84,4 +87,16 @@ export async function openServers() {
       rmSync(scratch, { recursive: true, force: true });
     },
   };
+}
+
+async function startPostgres(dataDir: string, commitTimes: boolean) {
+  const postgres = await openPostgres({ dataDir });
+  if (!commitTimes) return postgres;
+  const admin = new pg.Client({ connectionString: postgres.url });
+  await admin.connect();
+  await admin.query("alter system set track_commit_timestamp = on");
+  await admin.end();
+  // A setting for a server that starts.
+  await postgres.close();
+  return openPostgres({ dataDir });
 }
