@@ -24,6 +24,11 @@ const types: pg.CustomTypesConfig = {
   }) as typeof pg.types.getTypeParser,
 };
 
+/** How long a statement waits for a connection, new or out of the pool (ms). */
+export const CONNECTING = 10_000;
+/** How long a connection says nothing before the system asks whether the other end is still there (ms). */
+export const KEEP_ALIVE = 10_000;
+
 /** A pool on `url` whose connections see our schema first. A connection that breaks is replaced without a word. */
 export function openDb(url: string, options: { max?: number; name?: string } = {}): Db {
   const pool = new pg.Pool({
@@ -32,8 +37,9 @@ export function openDb(url: string, options: { max?: number; name?: string } = {
     types,
     application_name: options.name ?? "sluice",
     options: `-c search_path=${SCHEMA}`,
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: CONNECTING,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE,
   });
   keepAlive(pool);
   return pool;

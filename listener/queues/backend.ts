@@ -1,11 +1,12 @@
-import { createPostgresBackend, type Job, Queue, type QueueOptions, runMigrations, Worker, type WorkerOptions } from "bullmq";
+import { type Job, Queue, type QueueOptions, runMigrations, Worker, type WorkerOptions } from "bullmq";
 import { Cluster } from "ioredis";
 import pg from "pg";
-import { atMost, keepAlive } from "../db.ts";
+import { atMost, CONNECTING, isDbOutage, KEEP_ALIVE, keepAlive, sleep } from "../db.ts";
 import { describe } from "../errors.ts";
 import { createOutage, createThrottle, type Log } from "../log.ts";
 import { redactUrl } from "../redact.ts";
 import { checkRedis, openRedisConnection } from "./redis.ts";
+import { createSteadyBackend } from "./steady-connection.ts";
 
 /** What a job carries: the place of its row in `deliveries`. Everything else is read from there. */
 export type JobData = {
@@ -51,6 +52,9 @@ const STREAM = { events: { maxLen: 100 } };
 /** BullMQ reports every failed command of an outage, thousands a second: each reason is logged once in this time (ms). */
 const REPORT_EVERY = 30_000;
 
+/** How long a statement of BullMQ that met an outage takes at least (ms). */
+const REST = 200;
+
 /** How long a goodbye to BullMQ, and then to its server, may take (ms). */
 const CLOSING = 800;
 
@@ -86,10 +90,13 @@ async function openPostgres(url: string, log: Log): Promise<QueueBackend> {
     max: 16,
     options: "-c search_path=bullmq",
     application_name: "sluice-bullmq",
+    connectionTimeoutMillis: CONNECTING,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE,
   });
   pool.setMaxListeners(0);
   keepAlive(pool);
+  restAfterOutage(pool);
   const outage = createOutage(log, "BullMQ's Postgres");
   pool.on("error", error => outage.begins(describe(error)));
   pool.on("connect", () => outage.ends());
@@ -103,6 +110,19 @@ async function openPostgres(url: string, log: Log): Promise<QueueBackend> {
   return createBackend("postgres", { connection: pool }, log, () => pool.end());
 }
 
+/** BullMQ's workers ask again at once where Postgres refuses them: each of their statements that found none there ends a little later. */
+function restAfterOutage(pool: pg.Pool): void {
+  const query = pool.query.bind(pool) as (...given: unknown[]) => Promise<pg.QueryResult>;
+  pool.query = (async (...given: unknown[]) => {
+    try {
+      return await query(...given);
+    } catch (error) {
+      if (isDbOutage(error)) await sleep(REST);
+      throw error;
+    }
+  }) as never;
+}
+
 function createBackend(
   kind: QueueBackend["kind"],
   { connection, prefixOf }: { connection: unknown; prefixOf?: ((name: string) => string) | undefined },
@@ -110,7 +130,7 @@ function createBackend(
   disconnect: () => Promise<void>,
 ): QueueBackend {
   const opened: (Queue | Worker)[] = [];
-  const factory = kind === "postgres" ? createPostgresBackend : undefined;
+  const factory = kind === "postgres" ? createSteadyBackend : undefined;
   const report = createThrottle(REPORT_EVERY, (reason: string) => log.warn({ reason }, "BullMQ reports an error"));
   const keep = <T extends Queue | Worker>(it: T): T => {
     (it as Queue).on("error", error => report(describe(error)));

@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { openBackend, type QueueBackend } from "../../../listener/queues/backend.ts";
+import { openTestDatabase, type TestDatabase } from "../../support/database.ts";
+import { eventually } from "../../support/eventually.ts";
+import { silent } from "../../support/silent.ts";
+import { openTcpProxy, type TcpProxy } from "../../support/tcp-proxy.ts";
+
+type Site = { base: TestDatabase; proxy: TcpProxy; backend: QueueBackend };
+
+const job = { chainId: 1, queue: "q", position: 1 };
+
+/** BullMQ on a Postgres of which every connection can be broken. */
+async function withBackend(work: (site: Site) => Promise<void>): Promise<void> {
+  await using base = await openTestDatabase([]);
+  const proxy = await openTcpProxy(base.url);
+  const backend = await openBackend({ redisUrl: undefined, databaseUrl: proxy.through(base.url), log: silent });
+  try {
+    await work({ base, proxy, backend });
+  } finally {
+    await backend.close();
+    await proxy.close();
+  }
+}
+
+describe("BullMQ on a Postgres that goes away", () => {
+  it("takes jobs in a queue whose first connection broke", () =>
+    withBackend(async ({ proxy, backend }) => {
+      proxy.refuse(true);
+      proxy.reset();
+      const queue = backend.openQueue(1, "q");
+      await assert.rejects(queue.add("a", job));
+      proxy.refuse(false);
+      await eventually(() => queue.add("a", job));
+    }));
+
+  it("works in a queue whose worker found no Postgres at its start", () =>
+    withBackend(async ({ proxy, backend }) => {
+      await backend.openQueue(1, "q").add("a", job);
+      proxy.refuse(true);
+      proxy.reset();
+      let done = 0;
+      const refused = Promise.withResolvers<void>();
+      const worker = backend.openWorker(1, "q", async () => void (done += 1), {});
+      worker.on("error", () => refused.resolve());
+      await refused.promise;
+      proxy.refuse(false);
+      await eventually(() => done === 1);
+    }));
+
+  it("hears at once of jobs after its connection was lost in the moment it began to listen", () =>
+    withBackend(async ({ base, proxy, backend }) => {
+      const queue = backend.openQueue(1, "q");
+      await queue.add("a", job);
+      let done = 0;
+      // Its answer and its end come in one piece.
+      const listens = proxy.ambush(
+        "request",
+        piece => piece.includes("LISTEN bullmq_jobs"),
+        () => {
+          proxy.blackhole(true);
+          return "pass";
+        },
+      );
+      backend.openWorker(1, "q", async () => void (done += 1), {});
+      await listens.fired;
+      const listening =
+        "from pg_stat_activity where datname = current_database() and query like '%LISTEN bullmq_jobs%' and pid <> pg_backend_pid()";
+      await eventually(async () => (await base.db.query(`select ${listening} and state = 'idle'`)).rowCount === 1);
+      await base.db.query(`select pg_terminate_backend(pid) ${listening}`);
+      await eventually(async () => (await base.db.query(`select ${listening}`)).rowCount === 0);
+      proxy.blackhole(false);
+      // It asks by itself every five seconds: the first job may come in time by chance, those after it do not.
+      for (const nth of [2, 3, 4]) {
+        const began = performance.now();
+        await queue.add("a", job);
+        await eventually(() => done === nth);
+        if (nth > 2) assert.ok(performance.now() - began < 2_000, `${Math.round(performance.now() - began)} ms`);
+      }
+    }));
+
+  it("has a connection left for statements however many queues it listens for", () =>
+    withBackend(async ({ backend }) => {
+      const queues = Array.from({ length: 20 }, (_, i) => `q${i}`);
+      const done = new Set<string>();
+      for (const queue of queues) backend.openWorker(1, queue, async () => void done.add(queue), {});
+      for (const queue of queues) await backend.openQueue(1, queue).add("a", job);
+      await eventually(() => done.size === queues.length);
+    }));
+});
