@@ -7,6 +7,7 @@ import { openPostgres } from "../embedded/postgres.ts";
 import { JOURNAL_MIGRATIONS } from "../journal/schema.ts";
 import { createLog, type Log } from "../log.ts";
 import { openBackend, type QueueBackend } from "../queues/backend.ts";
+import { watchSilence } from "../silence.ts";
 import { WEBHOOK_MIGRATIONS } from "../webhooks/schema.ts";
 
 /** Everything that the schema needs: the journal's tables and those of the application's projections. */
@@ -55,6 +56,7 @@ export function openProcess(command: string, options: { logFile?: string } = {})
       }
       const db = openDb(url, { name: `sluice-${command}`, ...(max ? { max } : {}) });
       stack.defer(() => db.end());
+      stack.defer(watchSilence(db, { log }));
       await waitForDb(db, log, stopping.signal);
       await outlast(() => migrate(db, MIGRATIONS), { log, signal: stopping.signal });
       return { db, url, embedded: !config.databaseUrl };

@@ -5,6 +5,7 @@ import { atMost, CONNECTING, isDbOutage, KEEP_ALIVE, keepAlive, sleep } from "..
 import { describe } from "../errors.ts";
 import { createOutage, createThrottle, type Log } from "../log.ts";
 import { redactUrl } from "../redact.ts";
+import { watchSilence } from "../silence.ts";
 import { checkRedis, openRedisConnection } from "./redis.ts";
 import { createSteadyBackend } from "./steady-connection.ts";
 
@@ -97,6 +98,7 @@ async function openPostgres(url: string, log: Log): Promise<QueueBackend> {
   pool.setMaxListeners(0);
   keepAlive(pool);
   restAfterOutage(pool);
+  const endWatch = watchSilence(pool, { log });
   const outage = createOutage(log, "BullMQ's Postgres");
   pool.on("error", error => outage.begins(describe(error)));
   pool.on("connect", () => outage.ends());
@@ -104,10 +106,14 @@ async function openPostgres(url: string, log: Log): Promise<QueueBackend> {
     const client = await pool.connect();
     await runMigrations(client, "bullmq").finally(() => client.release());
   } catch (error) {
+    endWatch();
     await pool.end();
     throw error;
   }
-  return createBackend("postgres", { connection: pool }, log, () => pool.end());
+  return createBackend("postgres", { connection: pool }, log, () => {
+    endWatch();
+    return pool.end();
+  });
 }
 
 /** BullMQ's workers ask again at once where Postgres refuses them: each of their statements that found none there ends a little later. */

@@ -1,5 +1,5 @@
 /** The rooms of listener/, and which of them each may import. A room may always import itself. */
-const FOUNDATION = ["redact", "errors", "redis-url", "config", "log", "db"];
+const FOUNDATION = ["redact", "errors", "redis-url", "config", "log", "db", "silence"];
 const ALLOWED: Record<string, readonly string[]> = {
   redact: [],
   errors: ["redact"],
@@ -7,6 +7,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   config: ["errors", "redis-url"],
   log: ["errors", "config"],
   db: ["errors", "config", "log"],
+  silence: ["config", "log", "db"],
   chain: FOUNDATION,
   app: [...FOUNDATION, "chain"],
   journal: [...FOUNDATION, "chain", "app"],
