@@ -39,6 +39,8 @@ export type Config = Readonly<{
   lease: number;
   window: number;
   maxLag: number;
+  /** How long deliveries that are done are kept; undefined: for ever. */
+  retention: number | undefined;
   /** Whether webhooks may go to this machine, over http too. For development. */
   webhooksAllowLoopback: boolean;
 }>;
@@ -62,6 +64,12 @@ const urlOf =
     if (!protocols.includes(new URL(given).protocol)) throw new Error();
     return given;
   };
+const UNITS = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+const durationOf = (given: string) => {
+  const [, count, unit] = /^([1-9]\d{0,4})([mhd])$/.exec(given) ?? [];
+  if (!count) throw new Error();
+  return Number(count) * UNITS[unit as keyof typeof UNITS];
+};
 const list = (given: string) =>
   given
     .split(",")
@@ -176,6 +184,12 @@ const VARIABLES: Record<string, Variable & { key: keyof Config }> = {
     expected: '"true" or "false"',
     fallback: "false",
     parse: given => oneOf("true", "false")(given) === "true",
+  },
+  RETENTION: {
+    key: "retention",
+    expected: "a whole number of minutes, hours or days up to 99999, such as 30m, 12h or 30d, or forever",
+    fallback: "forever",
+    parse: given => (given === "forever" ? undefined : durationOf(given)),
   },
   MAX_LAG: { key: "maxLag", expected: "blocks from 0 to 1000000", fallback: "10", parse: wholeFrom(0, 1_000_000) },
 };

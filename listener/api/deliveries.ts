@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Sql } from "../db.ts";
 import { coversEvent } from "../journal/deliveries.ts";
+import { hasForward, isPruned } from "../journal/pruned.ts";
 import { listOf, pageOf } from "./page.ts";
 import { read } from "./read.ts";
 import { time, typeNames } from "./schemas.ts";
@@ -33,6 +34,7 @@ export const deliveriesRead = () =>
     path: "deliveries",
     tag: "queues",
     summary: "A queue's deliveries, the newest first",
+    description: "Those that are done for longer than `RETENTION` are no longer listed.",
     query: z.strictObject({ ...list.query, queue: z.string().max(100), state: z.enum(STATES).optional() }),
     response: list.response,
     async handle({ sql, chainId, query }) {
@@ -56,4 +58,14 @@ export async function deliveriesOf(sql: Sql, chainId: number, positions: readonl
     [chainId, positions],
   );
   return Map.groupBy(rows, ({ event }) => event);
+}
+
+/** The queues that these events were delivered to, once, by deliveries that are no longer kept: see `RETENTION`. */
+export async function prunedQueuesOf(sql: Sql, chainId: number, positions: readonly number[]): Promise<string[]> {
+  const { rows } = await sql.query<{ queue: string }>(
+    `select distinct q.queue from events e join queues q using (chain_id)
+     where e.chain_id = $1 and e.position = any($2) and ${isPruned("q.queue")} and not ${hasForward("q.queue")} order by q.queue`,
+    [chainId, positions],
+  );
+  return rows.map(({ queue }) => queue);
 }

@@ -3,7 +3,7 @@ import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
 import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
 import { readMessagesOf } from "../webhooks/read.ts";
-import { type Delivery, deliveriesOf, delivery } from "./deliveries.ts";
+import { type Delivery, deliveriesOf, delivery, prunedQueuesOf } from "./deliveries.ts";
 import { event, readFinalized, showEvent } from "./event.ts";
 import { read } from "./read.ts";
 import { time, typeNames } from "./schemas.ts";
@@ -24,6 +24,7 @@ export const eventTrace = event.extend({
   data: z.string(),
   seenAt: time.describe("when the listener had the log"),
   deliveries: z.array(delivery),
+  pruned: z.array(z.string()).describe("queues that it was delivered to, once, so long ago that this delivery is no longer kept"),
   webhooks: z.array(told).describe("messages that tell of it or of its end, in the order in which they were made; the first 200"),
 });
 typeNames.add(eventTrace, { name: "EventTrace" });
@@ -53,6 +54,7 @@ export const eventTraceRead = (app: App) =>
         data: row.data,
         seenAt: row.seen_at,
         deliveries: distinct([...deliveries.values()].flat()),
+        pruned: await prunedQueuesOf(sql, chainId, positions),
         webhooks: await readMessagesOf(sql, chainId, positions),
       };
     },

@@ -16,6 +16,8 @@ export async function listen(options: { auditEvery?: number } = {}): Promise<voi
   log.info({ chainId: deployment.chainId, node: config.rpcUrls.map(redactUrl), queues: backend.kind }, "listening");
   const settings = { app, config, db, backend, deployment, log };
   const every = options.auditEvery;
+  if (config.retention !== undefined && !every)
+    log.warn("RETENTION is set, but what was not audited is kept: give --audit-every, or run `npm run audit -- --since` now and then");
   const whileLeading = every ? (leading: AbortSignal) => keepAuditing({ ...settings, signal: leading, every }) : undefined;
   await runListener({ ...settings, signal, whileLeading });
 }

@@ -19,6 +19,7 @@ import { openJournal, type Recorded } from "../journal/journal.ts";
 import { acquireLease } from "../journal/lease.ts";
 import { toNodeRow, writeNodes } from "../journal/nodes.ts";
 import { recordAll } from "../journal/record-all.ts";
+import { keepPruning } from "../journal/retention.ts";
 import type { Log as Logger } from "../log.ts";
 import type { QueueBackend } from "../queues/backend.ts";
 import { startRelay } from "../queues/start-relay.ts";
@@ -26,7 +27,7 @@ import { startDispatcher } from "../webhooks/dispatch.ts";
 
 export type ListenerOptions = {
   app: App;
-  config: Pick<Config, "rpcUrls" | "finality" | "verify" | "pollInterval" | "lease" | "window">;
+  config: Pick<Config, "rpcUrls" | "finality" | "verify" | "pollInterval" | "lease" | "window"> & Partial<Pick<Config, "retention">>;
   db: Db;
   backend: QueueBackend;
   deployment: Deployment;
@@ -175,6 +176,8 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
     return block ? { number: Number(block.number), hash: block.hash } : undefined;
   };
   const waitsForSafe = app.routes.some(({ finality }) => finality === "safe");
+  const { retention } = config;
+  const pruning = retention === undefined ? undefined : keepPruning({ db, app, chainId, retention, log, signal: over });
   const webhooks = startDispatcher({ db, backend, app, chainId, safe, log, signal: over });
   const { contracts, filter } = followed(app, deployment);
   const sourceFor = (filter: LogFilter) =>
@@ -239,7 +242,7 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
     throw reason;
   } finally {
     term.abort();
-    await Promise.all([relay.stopped, webhooks.stopped]);
+    await Promise.all([relay.stopped, webhooks.stopped, pruning]);
     await activity.close();
     rpc.close();
     await lease.release();

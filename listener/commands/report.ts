@@ -1,11 +1,12 @@
 import type { Db } from "../db.ts";
 import type { AuditReport } from "../journal/audit.ts";
+import { countDeliveries, type QueueCounts } from "../journal/status.ts";
 
 /** What a run of `start --for` did. Latencies are in milliseconds, from when the node announced a block to its applied effect. */
 export type RunReport = {
   chainId: number;
   events: Record<string, number>;
-  queues: Record<string, { pending: number; inFlight: number; done: number; failed: number }>;
+  queues: Record<string, QueueCounts>;
   reorgs: number;
   latency: { p50: number | null; p95: number | null };
   audit: AuditReport;
@@ -15,12 +16,6 @@ export type RunReport = {
 export async function reportRun(db: Db, chainId: number, since: Date, audit: AuditReport): Promise<RunReport> {
   const events = await db.query<{ name: string; n: number }>(
     "select name, count(*) as n from events where chain_id = $1 and live group by name order by name",
-    [chainId],
-  );
-  const queues = await db.query<{ queue: string; pending: number; in_flight: number; done: number; failed: number }>(
-    `select queue, count(*) filter (where state = 'pending') as pending, count(*) filter (where state = 'sent') as in_flight,
-       count(*) filter (where state = 'done') as done, count(*) filter (where state = 'dead') as failed
-     from deliveries where chain_id = $1 group by queue order by queue`,
     [chainId],
   );
   const latency = await db.query<{ p50: number | null; p95: number | null }>(
@@ -37,9 +32,7 @@ export async function reportRun(db: Db, chainId: number, since: Date, audit: Aud
   return {
     chainId,
     events: Object.fromEntries(events.rows.map(({ name, n }) => [name, n])),
-    queues: Object.fromEntries(
-      queues.rows.map(({ queue, pending, in_flight, done, failed }) => [queue, { pending, inFlight: in_flight, done, failed }]),
-    ),
+    queues: await countDeliveries(db, chainId),
     reorgs: checkpoint.rows[0]?.reorgs ?? 0,
     latency: { p50: round(latency.rows[0]!.p50), p95: round(latency.rows[0]!.p95) },
     audit,

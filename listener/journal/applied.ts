@@ -1,12 +1,13 @@
 import type { Sql } from "../db.ts";
 import { coversEvent } from "./deliveries.ts";
+import { hasForward, isPruned } from "./pruned.ts";
 
 /** Which deliveries count: those that took effect; those that may have, outside of this database; all that there are. */
 const COUNTED = { done: "d.state = 'done'", tried: "(d.state = 'done' or d.attempts > 0)", planned: "true" };
 
 /**
  * Those events that a delivery of this queue applied. A dead letter of a projection applied nothing, so nothing of it is
- * reverted; what it `tried` outside of this database is not known.
+ * reverted; what it `tried` outside of this database is not known. What was pruned was done.
  */
 export async function appliedAmong(
   sql: Sql,
@@ -22,7 +23,8 @@ export async function appliedAmong(
      where (
        select true from deliveries d
        where d.chain_id = $1 and d.queue = $2 and d.operation = 'apply' and ${COUNTED[counted]} and ${coversEvent("e.position")}
-       order by d.last_event limit 1)`,
+       order by d.last_event limit 1)
+     or exists (select from events v where v.chain_id = $1 and v.position = e.position and ${isPruned("$2", "v")} and not ${hasForward("$2", "v.position")})`,
     [chainId, queue, positions],
   );
   return rows.map(({ position }) => position);

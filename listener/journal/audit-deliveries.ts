@@ -2,6 +2,7 @@ import type { CompiledRoute } from "../app.ts";
 import type { Sql } from "../db.ts";
 import type { Findings } from "./audit-findings.ts";
 import { MAX_SPREAD, reachesInto } from "./deliveries.ts";
+import { isPruned } from "./pruned.ts";
 import { dueUpTo } from "./waiting.ts";
 
 type Coverage = {
@@ -58,17 +59,23 @@ export async function checkCoverage(
          $4 or block_number <= (select planned_to from queues where chain_id = $1 and queue = $2) as due,
          not live and exists (
            select from resyncs r where r.chain_id = $1 and block_number >= r.from_block and position <= r.last_event
-         ) as resynced
+         ) as resynced, coalesce(${isPruned("$2", "events")}, false) as pruned
        from events where chain_id = $1 and position between $5 and $6 and contract || '.' || name = any($3)
-     ), coverage as (
-       select coalesce(w.position, c.position) as position, w.live, w.undecodable, w.due, w.resynced,
+     ), counted as (
+       select coalesce(w.position, c.position) as position, w.live, w.undecodable, w.due, w.resynced, w.pruned,
          count(*) filter (where operation in ('apply', 'run')) as forward,
          count(*) filter (where operation = 'revert') as backward,
          count(*) filter (where operation in ('apply', 'run') and state = 'done') as forward_done,
          count(*) filter (where operation = 'revert' and state = 'done') as backward_done,
          count(*) filter (where operation <> 'replay' and state in ('pending', 'sent')) as open
        from wanted w full join covered c on c.position = w.position
-       group by 1, 2, 3, 4, 5
+       group by 1, 2, 3, 4, 5, 6
+     ), coverage as (
+       -- A delivery that is no longer kept was done.
+       select position, live, undecodable, due, resynced, backward, backward_done, open,
+         case when pruned and forward = 0 then 1 else forward end as forward,
+         case when pruned and forward = 0 then 1 else forward_done end as forward_done
+       from counted
      )
      select count(*) as total, count(*) filter (where open = 0) as settled,
        coalesce(json_agg(c) filter (where not coalesce(live and due and forward = 1 and backward = 0 and (forward_done = 1 or open > 0), false)), '[]') as odd
@@ -207,7 +214,7 @@ export async function checkFlow(
   }
   if (!all) return;
   const { rows } = await sql.query<{ places: number; held: number }>(
-    `select coalesce((select created - removed from queues where chain_id = $1 and queue = $2), 0) as places,
+    `select coalesce((select created - removed - pruned from queues where chain_id = $1 and queue = $2), 0) as places,
        (select count(*) from deliveries where chain_id = $1 and queue = $2) as held`,
     [chainId, queue],
   );

@@ -2,6 +2,7 @@ import type { App, Projection } from "../app.ts";
 import { SCHEMA, type Tx } from "../db.ts";
 import { type Findings, MAX_FAILURES } from "./audit-findings.ts";
 import { EVENT_COLUMNS, type EventRow, toJournalEvent } from "./events.ts";
+import { prunedEvents } from "./pruned.ts";
 
 const RECOMPUTE_AT_ONCE = 500;
 
@@ -16,14 +17,16 @@ export async function checkProjection(tx: Tx, chainId: number, app: App, project
   const { rows: applied } = await tx.query<{ position: number }>(
     `select e.position from deliveries d cross join unnest(d.events) as e (position)
      where d.chain_id = $1 and d.queue = any($2) and d.state = 'done'
-     group by e.position having count(*) filter (where operation = 'apply') > count(*) filter (where operation = 'revert')
-     order by e.position`,
+     group by e.position having count(*) filter (where operation = 'apply') > count(*) filter (where operation = 'revert')`,
     [chainId, queues],
   );
-  for (let i = 0; i < applied.length; i += RECOMPUTE_AT_ONCE) {
+  const positions = applied.map(({ position }) => position);
+  for (const queue of queues) for (const position of await prunedEvents(tx, chainId, queue)) positions.push(position);
+  positions.sort((a, b) => a - b);
+  for (let i = 0; i < positions.length; i += RECOMPUTE_AT_ONCE) {
     const { rows } = await tx.query<EventRow>(
       `select ${EVENT_COLUMNS} from events where chain_id = $1 and position = any($2) order by position`,
-      [chainId, applied.slice(i, i + RECOMPUTE_AT_ONCE).map(({ position }) => position)],
+      [chainId, positions.slice(i, i + RECOMPUTE_AT_ONCE)],
     );
     await projection.apply(
       tx,

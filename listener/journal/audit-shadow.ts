@@ -5,6 +5,7 @@ import type { Findings } from "./audit-findings.ts";
 import { MAX_FAILURES } from "./audit-findings.ts";
 import type { Operation } from "./deliveries.ts";
 import { type EventRow, readEvents, toJournalEvent } from "./events.ts";
+import { prunedEvents } from "./pruned.ts";
 
 /**
  * The shadow of a projection: its tables once more, in a schema of their own, filled by the projection's own `apply` and
@@ -54,14 +55,13 @@ export async function prepareShadow(tx: Tx, chainId: number, { projection, route
       );
     }
   }
-  if (fresh || (await wasRebuilt(tx, chainId, routes))) await forgetShadow(tx, chainId, { projection, routes });
+  if (fresh || (await wasRestarted(tx, chainId, routes))) await forgetShadow(tx, chainId, { projection, routes });
 }
 
-/** A rebuild leaves no delivery at or below the places that were audited. */
-async function wasRebuilt(tx: Tx, chainId: number, routes: readonly CompiledRoute[]): Promise<boolean> {
+/** After a rebuild a projection was filled anew; after a resync of what was pruned, deliveries came back that are in the shadow already. */
+async function wasRestarted(tx: Tx, chainId: number, routes: readonly CompiledRoute[]): Promise<boolean> {
   const { rowCount } = await tx.query(
-    `select from audited a where chain_id = $1 and queue = any($2) and position > 0 and not exists (
-       select from deliveries d where d.chain_id = a.chain_id and d.queue = a.queue and d.position <= a.position)`,
+    `select from audited a join queues q using (chain_id, queue) where chain_id = $1 and queue = any($2) and a.restarts <> q.restarts`,
     [chainId, routes.map(({ queue }) => queue)],
   );
   return rowCount! > 0;
@@ -95,6 +95,10 @@ export async function advanceShadow(tx: Tx, context: Context, shadow: Shadowed):
   const { chainId } = context;
   let more = false;
   for (const { queue } of shadow.routes) {
+    if (await primeShadow(tx, context, shadow, queue)) {
+      more = true;
+      continue;
+    }
     const { rows } = await tx.query<Delivery>(
       `with reached as (
          select coalesce((select position from audited where chain_id = $1 and queue = $2), 0) as position
@@ -119,14 +123,49 @@ export async function advanceShadow(tx: Tx, context: Context, shadow: Shadowed):
     const last = rows.at(-1);
     if (!last) continue;
     await carryOut(tx, context, shadow, queue, rows);
-    await tx.query(
-      `insert into audited (chain_id, queue, position) values ($1, $2, $3)
-       on conflict (chain_id, queue) do update set position = excluded.position`,
-      [chainId, queue, last.position],
-    );
+    await noteAudited(tx, chainId, queue, { position: last.position, priming: null });
     more ||= rows.reduce((sum, { events }) => sum + events.length, 0) >= AT_ONCE || rows.length === AT_ONCE;
   }
   return more;
+}
+
+/**
+ * Begins a queue's part of a shadow with the next events whose deliveries were pruned: they were the first, and they are done.
+ * What has its delivery still comes with that.
+ *
+ * @returns whether there were any
+ */
+async function primeShadow(tx: Tx, { chainId, app }: Context, { projection }: Shadowed, queue: string): Promise<boolean> {
+  const { rows: reached } = await tx.query<{ priming: number | null }>("select priming from audited where chain_id = $1 and queue = $2", [
+    chainId,
+    queue,
+  ]);
+  if (reached[0]?.priming === null) return false;
+  const positions = await prunedEvents(tx, chainId, queue, { after: reached[0]?.priming ?? 0, limit: AT_ONCE });
+  for (let i = 0; i < positions.length; i += APPLIED_AT_ONCE) {
+    const found = await readEvents(tx, chainId, positions.slice(i, i + APPLIED_AT_ONCE));
+    await projection.apply(
+      tx,
+      found.map(row => toJournalEvent(app, row)),
+    );
+  }
+  const last = positions.at(-1);
+  if (last !== undefined || reached[0]) await noteAudited(tx, chainId, queue, { position: 0, priming: last ?? null });
+  return last !== undefined;
+}
+
+async function noteAudited(
+  tx: Tx,
+  chainId: number,
+  queue: string,
+  { position, priming }: { position: number; priming: number | null },
+): Promise<void> {
+  await tx.query(
+    `insert into audited (chain_id, queue, position, priming, restarts)
+     select $1, $2, $3, $4, restarts from queues where chain_id = $1 and queue = $2
+     on conflict (chain_id, queue) do update set position = excluded.position, priming = excluded.priming`,
+    [chainId, queue, position, priming],
+  );
 }
 
 /**

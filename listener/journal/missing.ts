@@ -2,6 +2,7 @@ import type { App, CompiledRoute } from "../app.ts";
 import type { Tx } from "../db.ts";
 import { type Draft, forwardOf, planDeliveries, reachesInto, toRouted } from "./deliveries.ts";
 import { EVENT_COLUMNS, type EventRow } from "./events.ts";
+import { isPruned } from "./pruned.ts";
 
 export type MissingOptions = {
   app: App;
@@ -43,7 +44,7 @@ export async function planMissing(
        where d.chain_id = $1 and d.queue = $6 and d.operation in ('apply', 'run')
          and ${reachesInto("r.low", "r.high")}
      )
-     select *, position in (select event from covered) as covered from found order by position`,
+     select *, position in (select event from covered) or coalesce(${isPruned("$6", "found")}, false) as covered from found order by position`,
     [chainId, after, names, above, upTo ?? null, route.queue, limit ?? null],
   );
   const missing = rows.filter(({ covered }) => !covered);

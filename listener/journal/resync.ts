@@ -7,6 +7,7 @@ import { SluiceError } from "../errors.ts";
 import { insertReorg } from "./changes.ts";
 import { type Halted, readHalted } from "./halt.ts";
 import { knownAtOrBelow } from "./known-block.ts";
+import { hasForward, isPruned, lockPruning, restorePruned } from "./pruned.ts";
 import { takeBack } from "./take-back.ts";
 import { NOTIFY } from "./wake.ts";
 
@@ -96,12 +97,15 @@ async function lastCommon(db: Db, source: ChainSource, chainId: number, start: n
 
 async function count(db: Db, app: App, chainId: number, from: number): Promise<{ events: number; ran: number }> {
   const tasks = app.routes.filter(route => route.task).map(({ queue }) => queue);
+  const final = app.routes.filter(({ undoable }) => !undoable).map(({ queue }) => queue);
   const { rows } = await db.query<{ events: number; ran: number }>(
-    `select count(distinct e.position) as events, count(distinct d.last_event) as ran
+    `select count(distinct e.position) as events, 
+       count(distinct e.position) filter (where d.last_event is not null or exists (
+         select from unnest($4::text[]) as q (name) where ${isPruned("q.name")} and not ${hasForward("q.name")})) as ran
      from events e left join deliveries d
        on d.chain_id = $1 and d.queue = any($3) and d.last_event = e.position and d.operation = 'run' and d.state = 'done'
      where e.chain_id = $1 and e.block_number >= $2 and e.live`,
-    [chainId, from, tasks],
+    [chainId, from, tasks, final],
   );
   return rows[0]!;
 }
@@ -116,7 +120,9 @@ async function count(db: Db, app: App, chainId: number, from: number): Promise<{
 export async function resync(db: Db, { app, identity }: Pick<ResyncOptions, "app" | "identity">, plan: ResyncPlan): Promise<void> {
   const { chainId, genesis, instance } = identity;
   const { from, ancestor, halted } = plan;
+  const queues = app.routes.filter(({ undoable }) => undoable).map(({ queue }) => queue);
   await transaction(db, async tx => {
+    for (const queue of queues.sort()) await lockPruning(tx, chainId, queue);
     const { rows } = await tx.query<{ events: number; reorgs: number }>(
       `update checkpoint set epoch = epoch + 1, writer = null, lease_until = '-infinity', updated_at = now(), reorgs = reorgs + 1,
          halted_reason = null, halted_block = null, halted_at = null, genesis_hash = $2, instance = $3,
@@ -141,6 +147,7 @@ export async function resync(db: Db, { app, identity }: Pick<ResyncOptions, "app
     await keepBlocksBelow(tx, chainId, from, ancestor);
     // A past that was being read goes on from where it is still the chain's.
     await tx.query("update contracts set included_to = $2 where chain_id = $1 and included_to > $2", [chainId, from - 1]);
+    for (const queue of queues) await restorePruned(tx, { chainId, queue, from });
     const removed: number[] = [];
     for (let before: number | undefined; ; ) {
       const { orphaned } = await takeBack(tx, { app, chainId, above: from - 1, limit: AT_ONCE, ...(before ? { before } : {}) });

@@ -274,4 +274,27 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       create index deliveries_by_event on deliveries (chain_id, queue, last_event) where last_event is not null;
     `,
   },
+  {
+    name: "retention-1",
+    sql: `
+      -- Deliveries that are done and no longer kept: see pruned.ts and retention.ts.
+      create table pruned (
+        chain_id bigint not null,
+        queue text not null,
+        event text not null,
+        up_to bigint not null,
+        primary key (chain_id, queue, event)
+      );
+      -- pruned: how many of them there were. restarts: how often what was audited of the queue had to be forgotten.
+      alter table queues add column pruned bigint not null default 0;
+      alter table queues add column restarts bigint not null default 0;
+      -- restarts: those of the queue when its shadow began. priming: the event up to which what was pruned is in it; null where all is.
+      alter table audited add column restarts bigint not null default 0;
+      alter table audited add column priming bigint;
+      -- A rebuild was known by this so far: it leaves no delivery at or below the places that were audited.
+      update queues q set restarts = 1 where exists (
+        select from audited a where a.chain_id = q.chain_id and a.queue = q.queue and a.position > 0 and not exists (
+          select from deliveries d where d.chain_id = a.chain_id and d.queue = a.queue and d.position <= a.position));
+    `,
+  },
 ];

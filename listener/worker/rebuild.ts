@@ -4,6 +4,7 @@ import { SluiceError } from "../errors.ts";
 import { storeDeliveries } from "../journal/deliveries.ts";
 import { doubtAudit } from "../journal/doubt.ts";
 import { planMissing, READ_AT_ONCE } from "../journal/missing.ts";
+import { forgetPruned, lockPruning } from "../journal/pruned.ts";
 import { lockQueue } from "../journal/queue-lock.ts";
 
 /** What a rebuild comes to: rows taken out of each table; of each queue deliveries taken out, and events to be applied anew. */
@@ -40,7 +41,10 @@ export async function rebuild(context: Context, name: string): Promise<Rebuilt> 
   const { projection, routes } = findProjection(context.app, name);
   await doubtAudit(db, chainId, -1);
   const rebuilt = await transaction(db, async tx => {
-    for (const { queue } of routes) await lockQueue(tx, chainId, queue);
+    for (const { queue } of routes) {
+      await lockQueue(tx, chainId, queue);
+      await lockPruning(tx, chainId, queue);
+    }
     const rebuilt: Rebuilt = { projection: name, tables: {}, queues: {} };
     const places = new Map<string, Places>();
     for (const { queue } of routes) {
@@ -52,6 +56,7 @@ export async function rebuild(context: Context, name: string): Promise<Rebuilt> 
         taken.first,
       ]);
       rebuilt.queues[queue] = { removed: rowCount ?? 0, events: 0 };
+      await forgetPruned(tx, chainId, queue);
     }
     for (const table of projection.tables) {
       const { rowCount } = await tx.query(`delete from ${table} where chain_id = $1`, [chainId]);
@@ -61,11 +66,10 @@ export async function rebuild(context: Context, name: string): Promise<Rebuilt> 
       const queue = rebuilt.queues[route.queue]!;
       const { events, stored } = await fillPlaces(tx, context, route, places.get(route.queue)!);
       queue.events = events;
-      await tx.query("update queues set removed = removed + $3 where chain_id = $1 and queue = $2", [
-        chainId,
-        route.queue,
-        queue.removed - stored,
-      ]);
+      await tx.query(
+        "update queues set removed = removed + $3 + pruned, pruned = 0, restarts = restarts + 1 where chain_id = $1 and queue = $2",
+        [chainId, route.queue, queue.removed - stored],
+      );
     }
     return rebuilt;
   });

@@ -3,6 +3,7 @@ import { type Db, type Tx, transaction } from "../db.ts";
 import { SluiceError } from "../errors.ts";
 import { insertDeliveries, planDeliveries, reachesInto, toRouted } from "../journal/deliveries.ts";
 import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
+import { isPruned } from "../journal/pruned.ts";
 import { chosenEvents, type EventChoice } from "./event-choice.ts";
 
 /** Which events to run again: live ones, of these blocks (inclusive), of that name or id. */
@@ -81,12 +82,13 @@ async function findCandidates(
        select min(position) as low, max(position) as high from found
      ), covered as materialized (
        select u.event, bool_or(d.state in ('pending', 'sent')) as open, bool_or(d.state = 'dead') as dead,
-         bool_or(d.state = 'done' and d.operation in ('apply', 'run')) as done
+         bool_or(d.state = 'done' and d.operation in ('apply', 'run')) as done, bool_or(d.operation in ('apply', 'run')) as forward
        from range r join deliveries d on d.chain_id = $1 and d.queue = $7
          and ${reachesInto("r.low", "r.high")}
        cross join unnest(d.events) as u (event) group by u.event
      )
-     select f.*, coalesce(c.open, false) as open, coalesce(c.dead, false) as dead, coalesce(c.done, false) as done
+     select f.*, coalesce(c.open, false) as open, coalesce(c.dead, false) as dead, 
+       coalesce(c.done, false) or (coalesce(${isPruned("$7", "f")}, false) and not coalesce(c.forward, false)) as done
      from found f left join covered c on c.event = f.position order by f.position`,
     [chainId, after, last, [...route.events], fromBlock ?? null, toBlock ?? null, route.queue, AT_ONCE, ...parameters],
   );

@@ -41,6 +41,7 @@ describe("config", () => {
         window: 1000,
         webhooksAllowLoopback: false,
         maxLag: 10,
+        retention: undefined,
       },
     );
     assert.equal(config.deployment, resolve(".sluice/deployment.json"));
@@ -85,13 +86,14 @@ describe("config", () => {
       LEASE_MS: "10",
       WINDOW: "-1",
       MAX_LAG: "1e3",
+      RETENTION: "30 days",
     };
     const text = mistakesOf(wrong);
     for (const [name, given] of Object.entries(wrong)) {
       assert.match(text, new RegExp(`${name}: given .+, expected .+`));
       if (!["RPC_URL", "DATABASE_URL", "REDIS_URL", "API_KEYS"].includes(name)) assert.ok(text.includes(JSON.stringify(given)), name);
     }
-    assert.match(text, /13 mistakes/);
+    assert.match(text, /14 mistakes/);
   });
 
   it("never shows what may hold a secret", () => {
@@ -106,6 +108,14 @@ describe("config", () => {
 
   it("takes no number with a sign, an exponent, a fraction or too many digits", () => {
     for (const PORT of ["+1", "1e3", "80.5", "0x50", "99999999999999999999", "eighty"]) mistakesOf({ PORT });
+  });
+
+  it("keeps done deliveries for ever, or for as long as it is told", () => {
+    assert.equal(readConfig({}).retention, undefined);
+    assert.equal(readConfig({ RETENTION: "forever" }).retention, undefined);
+    assert.equal(readConfig({ RETENTION: "30d" }).retention, 30 * 86_400_000);
+    assert.equal(readConfig({ RETENTION: "90m" }).retention, 90 * 60_000);
+    for (const RETENTION of ["0d", "30", "1w", "-1d", "1.5h", "d"]) assert.match(mistakesOf({ RETENTION }), /12h or 30d/);
   });
 
   it("cannot be changed afterwards", () => {

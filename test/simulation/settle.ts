@@ -1,5 +1,6 @@
 import { transaction } from "../../listener/db.ts";
-import { audit } from "../../listener/journal/audit.ts";
+import { audit, auditSince } from "../../listener/journal/audit.ts";
+import { prune } from "../../listener/journal/retention.ts";
 import { retryDeadLetters } from "../../listener/worker/dead-letters.ts";
 import { compareEvents, type Difference } from "./compare.ts";
 import { app, poison } from "./sim-app.ts";
@@ -106,7 +107,12 @@ export async function compare(simulation: Simulation): Promise<Difference> {
     difference.first ??= `lost: the task of event ${position}`;
   }
 
-  const report = await audit({ db, rpc, source: simulation.source(), app, chainId, contracts });
-  for (const { invariant, what, expected, found } of report.failures) wrong(`${invariant}: ${what}: expected ${expected}, found ${found}`);
+  const options = { db, rpc, source: simulation.source(), app, chainId, contracts };
+  const reports = [await auditSince(options, 0)];
+  await prune({ db, app, chainId, retention: 0 });
+  reports.push(await audit(options));
+  for (const report of reports)
+    for (const { invariant, what, expected, found } of report.failures)
+      wrong(`${invariant}: ${what}: expected ${expected}, found ${found}`);
   return difference;
 }

@@ -1,9 +1,11 @@
 import { transaction } from "../../listener/db.ts";
+import { prune } from "../../listener/journal/retention.ts";
 import { retryDeadLetters } from "../../listener/worker/dead-letters.ts";
 import { rebuild } from "../../listener/worker/rebuild.ts";
 import { replay, whyNotReplayed } from "../../listener/worker/replay.ts";
 import { HARMLESS_LOGS, PLAIN_LIES, SUBTLE_LIES, WRONG_LOGS } from "../support/chain-sim/lies.ts";
 import type { DbFault } from "./faulty-db.ts";
+import { advanceShadows, forgetShadow } from "./shadows.ts";
 import { app, poison } from "./sim-app.ts";
 import type { Simulation } from "./world.ts";
 
@@ -168,6 +170,19 @@ export const STEPS: readonly Step[] = [
       await replay({ db, app, chainId }, route, { fromBlock: random.below(chain.head.number + 1) });
     },
   },
+  {
+    weight: 2,
+    name: "prune",
+    async run({ db, chainId, random }) {
+      // A shadow is made of the projections themselves: what is poison to these would be to it.
+      const bad = poison.get(chainId);
+      poison.delete(chainId);
+      if (random.below(4) > 0) await advanceShadows(db, chainId);
+      if (bad) poison.set(chainId, bad);
+      await prune({ db, app, chainId, retention: 0, atOnce: { deliveries: 1 + random.below(20), events: 1 + random.below(40) } });
+    },
+  },
+  { weight: 0.2, name: "forget a shadow", run: ({ db, chainId, random }) => forgetShadow(db, chainId, random.pick(app.projections).name) },
   { weight: 0.1, name: "rebuild", run: ({ db, chainId, random }) => rebuild({ db, app, chainId }, random.pick(app.projections).name) },
 ];
 

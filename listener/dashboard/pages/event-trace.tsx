@@ -95,12 +95,13 @@ function Log({ event }: { event: Trace }) {
 }
 
 function Deliveries({ event }: { event: Trace }) {
-  const { deliveries } = event;
+  const { deliveries, pruned } = event;
   const ends = deliveries.map(({ doneAt }) => (doneAt === null ? now.value : Date.parse(doneAt)));
   return (
     <Panel title="Deliveries" hint={deliveries.length > 0 ? plural(deliveries.length, "delivery", "deliveries") : undefined}>
+      {pruned.length > 0 && <p class="muted">Done long ago, and no longer kept: {pruned.join(", ")}.</p>}
       {deliveries.length === 0 ? (
-        <p class="muted">No queue follows this event, or it waits for its block to be final.</p>
+        pruned.length === 0 && <p class="muted">No queue follows this event, or it waits for its block to be final.</p>
       ) : (
         <Stages deliveries={deliveries} since={Date.parse(event.seenAt)} until={Math.max(...ends)} />
       )}
@@ -109,7 +110,7 @@ function Deliveries({ event }: { event: Trace }) {
 }
 
 function Effects({ event, queues }: { event: Trace; queues: readonly Queue[] }) {
-  const settled = effectsOf(event.deliveries);
+  const settled = effectsOf(event);
   const changed = settled.some(({ applied }) => applied) ? application.changed(event) : [];
   return (
     <Panel title="Rows and effects">
@@ -145,13 +146,15 @@ const kindOf = (queues: readonly Queue[], name: string) =>
   queues.find(queue => queue.name === name)?.kind === "task" ? "task" : "projection";
 
 /** What stands of an event in each queue, out of all its deliveries there, the latest last. */
-function effectsOf(deliveries: readonly Delivery[]) {
+function effectsOf({ deliveries, pruned }: Trace) {
   const latest = new Map<string, Delivery>();
   for (const one of deliveries) latest.set(one.queue, one);
-  return [...latest].map(([queue, { operation, state }]) => {
+  const gone = pruned.filter(queue => !latest.has(queue)).map(queue => ({ queue, applied: true, word: "done", tone: "good" as const }));
+  const kept = [...latest].map(([queue, { operation, state }]) => {
     if (state === "dead") return { queue, applied: false, word: "given up", tone: "bad" as const };
     if (state !== "done") return { queue, applied: false, word: "under way", tone: "busy" as const };
     if (operation === "revert") return { queue, applied: false, word: "taken back", tone: "gone" as const };
     return { queue, applied: true, word: operation === "run" ? "run" : "applied", tone: "good" as const };
   });
+  return [...gone, ...kept];
 }

@@ -1,0 +1,33 @@
+import { type Db, type Tx, transaction } from "../../listener/db.ts";
+import { AUDIT_SCHEMA, advanceShadow, enterShadows, prepareShadow, shadowed } from "../../listener/journal/audit-shadow.ts";
+import { app } from "./sim-app.ts";
+
+/** The part of an audit that pruning waits for, without the node: the shadows go on, and what is final counts as audited. */
+export async function advanceShadows(db: Db, chainId: number): Promise<void> {
+  for (const shadow of shadowed(app)) {
+    await inShadows(db, tx => prepareShadow(tx, chainId, shadow));
+    while (await inShadows(db, tx => advanceShadow(tx, { chainId, app }, shadow)));
+  }
+  await db.query("update checkpoint set audited_to = finalized_number where chain_id = $1", [chainId]);
+}
+
+/** As after a change of a projection's tables: its shadow begins anew. */
+export async function forgetShadow(db: Db, chainId: number, name: string): Promise<void> {
+  const { projection, routes } = shadowed(app).find(one => one.projection.name === name)!;
+  await inShadows(db, async tx => {
+    await prepareShadow(tx, chainId, { projection, routes });
+    for (const table of projection.tables) await tx.query(`delete from ${AUDIT_SCHEMA}.${table} where chain_id = $1`, [chainId]);
+    await tx.query("delete from audited where chain_id = $1 and queue = any($2)", [chainId, routes.map(({ queue }) => queue)]);
+    await tx.query("delete from audit_touched where chain_id = $1 and relation = any($2)", [chainId, projection.tables]);
+  });
+}
+
+const inShadows = <T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> =>
+  transaction(
+    db,
+    async tx => {
+      await enterShadows(tx);
+      return work(tx);
+    },
+    "repeatable read",
+  );
