@@ -25,7 +25,10 @@ class SteadyConnection extends PostgresConnection {
     return client;
   }
 
-  /** Without keep-alive, as BullMQ sees it, a worker looks after 10 s for what no notification told it, and not after an hour. */
+  /**
+   * After an error a worker of BullMQ waits for an hour, or 10 s where it sees no keep-alive, for a notification that the
+   * connection it lost may have taken along.
+   */
   override get hasListenClientKeepAlive(): boolean {
     return false;
   }
