@@ -27,7 +27,8 @@ describe("retention", () => {
   afterEach(() => rig.close());
 
   const task = taskRoute(async event => void ran.push(event.position));
-  const app = entriesApp(undefined, task);
+  let calls: string[] = [];
+  const app = entriesApp((operation, events) => void calls.push(...events.map(({ position }) => `${operation} ${position}`)), task);
   const EVERYTHING = "select * from entries where chain_id = $1 order by position";
   const BLOCKS = [1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -155,7 +156,9 @@ describe("retention", () => {
     assert.deepEqual([again.events, again.undelivered], [8, 0]);
     const tasks = await replay({ db: rig.db, app, chainId: rig.chainId }, route("tasks"), { toBlock: 6 });
     assert.deepEqual([tasks.events, tasks.undelivered], [6, 0]);
+    calls = [];
     await rig.settled();
+    assert.ok(calls.includes("revert 1") && calls.includes("apply 1"), "what was pruned was taken back and applied again");
     assert.deepEqual(await rowsOf(rig.db, rig.chainId, EVERYTHING), before);
     assert.equal(ran.length, 12);
     assert.deepEqual((await audit(auditing(chain))).failures, []);
@@ -213,6 +216,40 @@ describe("retention", () => {
     assert.deepEqual(ran, [5]);
     assert.deepEqual(await pruned(), 1);
     await assertAudit(rig, app, chain);
+  });
+
+  it("lets the way there and the way back of what a reorg took go, and never leaves the former alone", async () => {
+    const chain = await settled();
+    chain.forkAt("a7", "b8 b9 b10 b11").final("b10");
+    await follow(chain);
+    await rig.settled();
+    await assertAudit(rig, app, chain);
+    const taken = () => rig.states("named").then(states => states.filter(state => / 16 /.test(state)).map(state => state.split(" ")[1]));
+    const done = (operation: string, at: string) =>
+      rig.db.query(`update deliveries set done_at = ${at} where chain_id = $1 and queue = 'named' and last_event = 16 and operation = $2`, [
+        rig.chainId,
+        operation,
+      ]);
+    assert.deepEqual(await taken(), ["apply", "revert"]);
+    for (const kept of ["apply", "revert"]) {
+      await done(kept, "now() + interval '1 hour'");
+      await pruned();
+      assert.deepEqual(await taken(), ["apply", "revert"], `the ${kept} is not old`);
+      await assertAudit(rig, app, chain);
+      await done(kept, "now() - interval '1 hour'");
+    }
+    await pruned();
+    assert.deepEqual(await taken(), []);
+    await assertAudit(rig, app, chain);
+    assert.deepEqual(await prunedQueuesOf(rig.db, rig.chainId, [16]), []);
+  });
+
+  it("waits for the audit's shadow of a projection", async () => {
+    const chain = await settled();
+    await assertAudit(rig, app, chain);
+    await rig.db.query("update audited set position = 2 where chain_id = $1 and queue = 'named'", [rig.chainId]);
+    await pruned();
+    assert.deepEqual(await blocksHeld("named"), [3, 4, 5, 6, 7, 8]);
   });
 
   it("stops before an event that a queue has yet to get", async () => {
