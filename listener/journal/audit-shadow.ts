@@ -204,7 +204,10 @@ async function carryOut(
     for (const event of events) {
       if (operation === "apply") applied.add(event);
       else if (operation === "replay") replayed.add(event);
-      else if (!applied.delete(event)) reverted.add(event);
+      else {
+        replayed.delete(event);
+        if (!applied.delete(event)) reverted.add(event);
+      }
     }
   }
   const wasApplied = new Set(await appliedAmong(tx, chainId, queue, [...reverted]));
