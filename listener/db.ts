@@ -58,7 +58,7 @@ export function keepAlive(pool: pg.Pool): void {
  * Milliseconds that a transaction which writes may stand still. A process that is stopped, or cut off, in the middle of one
  * would keep its locks for as long as that lasts: no other listener could take over, no other worker touch the same rows.
  */
-const STANDSTILL = 5_000;
+export const STANDSTILL = 5_000;
 
 /**
  * Runs `work` in one transaction and gives its result; anything it throws rolls everything back.

@@ -1,4 +1,4 @@
-import { type Db, type Sql, sleep } from "../db.ts";
+import { type Db, STANDSTILL, sleep, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { HaltedError, readHalted } from "./halt.ts";
@@ -36,13 +36,40 @@ export async function acquireLease(options: LeaseOptions): Promise<Lease> {
   }
 }
 
-async function takeOver(sql: Sql, { chainId, writer, duration }: LeaseOptions): Promise<number | undefined> {
-  const { rows } = await sql.query<{ epoch: number }>(
-    `update checkpoint set epoch = epoch + 1, writer = $2, lease_until = clock_timestamp() + $3 * interval '1 ms'
-     where chain_id = $1 and halted_at is null and (lease_until < clock_timestamp() or writer = $2) returning epoch`,
-    [chainId, writer, duration],
+/** Where the row is locked this waits for as long as the lock is there. */
+function takeOver(db: Db, { chainId, writer, duration }: LeaseOptions): Promise<number | undefined> {
+  return transaction(
+    db,
+    async (tx, [found]) => {
+      const { pid } = found!.rows[0] as { pid: number };
+      const timer = setInterval(() => void endStopped(db, pid).catch(() => {}), STANDSTILL);
+      try {
+        const { rows } = await tx.query<{ epoch: number }>(
+          `update checkpoint set epoch = epoch + 1, writer = $2, lease_until = clock_timestamp() + $3 * interval '1 ms'
+           where chain_id = $1 and halted_at is null and (lease_until < clock_timestamp() or writer = $2) returning epoch`,
+          [chainId, writer, duration],
+        );
+        return rows[0]?.epoch;
+      } finally {
+        clearInterval(timer);
+      }
+    },
+    undefined,
+    ["select pg_backend_pid() as pid"],
   );
-  return rows[0]?.epoch;
+}
+
+/**
+ * Ends the connection that `pid` waits for, if that waits for rows of a COPY. A writer that was stopped or cut off in the middle
+ * of one keeps its locks for as long as that lasts: to Postgres it does not stand still, and no timeout of a statement or a
+ * transaction reaches it there. Its lease is over, so what it would commit is refused anyway.
+ */
+async function endStopped(db: Db, pid: number): Promise<void> {
+  await db.query(
+    `select pg_terminate_backend(a.pid) from pg_stat_activity a
+     where a.pid = any(pg_blocking_pids($1)) and a.state = 'active' and a.wait_event = 'ClientRead'`,
+    [pid],
+  );
 }
 
 function holdLease(epoch: number, { db, chainId, duration, log, signal }: LeaseOptions): Lease {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { from as copyFrom } from "pg-copy-streams";
 import { acquireLease, type Lease } from "../../../listener/journal/lease.ts";
 import { eventually } from "../../support/eventually.ts";
 import { openTestJournal, rowsOf } from "../../support/journal.ts";
@@ -66,6 +67,22 @@ describe("lease", () => {
     const two = await acquire("two", 300);
     assert.equal(two.epoch, 2);
     assert.equal((await state())!.writer, "two");
+  });
+
+  it("goes to the next although the holder was stopped in the middle of a COPY, with its locks", async () => {
+    await acquire("one");
+    await expire();
+    const stopped = await base.db.connect();
+    const ended = once(stopped, "error");
+    const { rows } = await stopped.query("select pg_backend_pid() as pid");
+    await stopped.query("begin; update checkpoint set updated_at = now()");
+    const copy = stopped.query(copyFrom("copy blocks (chain_id, number, hash, parent_hash, timestamp) from stdin"));
+    copy.on("error", () => {});
+    const waits = "select from pg_stat_activity where pid = $1 and state = 'active' and wait_event = 'ClientRead'";
+    await eventually(async () => (await base.db.query(waits, [rows[0].pid])).rowCount === 1, { what: "Postgres waits for rows" });
+    assert.equal((await acquire("two", 300)).epoch, 2);
+    await ended;
+    stopped.release(true);
   });
 
   it("is not taken while the holder renews it", async () => {
