@@ -69,7 +69,7 @@ export async function openTcpProxy(target: string): Promise<TcpProxy> {
     const link = [client, upstream] as const;
     links.add(link);
     const cut = () => {
-      for (const socket of link) socket.resetAndDestroy();
+      for (const socket of link) breakOff(socket);
     };
     for (const socket of link) {
       // What breaks on one side breaks on the other; the reason is of no interest here.
@@ -83,7 +83,7 @@ export async function openTcpProxy(target: string): Promise<TcpProxy> {
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const reset = () => {
-    for (const link of links) for (const socket of link) socket.resetAndDestroy();
+    for (const link of links) for (const socket of link) breakOff(socket);
   };
 
   return {
@@ -124,4 +124,10 @@ export async function openTcpProxy(target: string): Promise<TcpProxy> {
       await once(server, "close");
     },
   };
+}
+
+/** With a reset, unless the socket is being ended: Node 24 never closes one that is reset then, and spins for ever when its process ends. */
+function breakOff(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
