@@ -58,9 +58,13 @@ export async function openWebhooks({ timing = FAST, redisUrl }: { timing?: Timin
     async told(id: string, timeout = 20_000) {
       await eventually(
         async () => {
-          const [status] = await readEndpoints(base.db, CHAIN, id);
-          const { rows } = await base.db.query("select events from checkpoint where chain_id = $1", [CHAIN]);
-          return status!.counts.pending === 0 && status!.position === rows[0].events;
+          const { rows } = await base.db.query<{ told: boolean }>(
+            `select c.position = k.events and c.reorgs = k.reorgs as told from webhook_cursors c join checkpoint k using (chain_id)
+             where chain_id = $1 and endpoint = $2`,
+            [CHAIN, id],
+          );
+          // Only what was planned before this answer counts as pending in the next.
+          return rows[0]!.told && (await readEndpoints(base.db, CHAIN, id))[0]!.counts.pending === 0;
         },
         { timeout, what: "everything is delivered" },
       );
