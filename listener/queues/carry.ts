@@ -8,7 +8,7 @@ import { readOccurrences } from "../journal/events.ts";
 import { createOutage, type Log } from "../log.ts";
 import { jobId } from "./backend.ts";
 import { type CarriedJob, toCarriedJob } from "./carried-job.ts";
-import { claim, type RelayOptions, untilAborted } from "./relay.ts";
+import { claim, hasAny, type RelayOptions, resendMissing, untilAborted } from "./relay.ts";
 
 type CarriedQueue = Pick<Queue<CarriedJob>, "addBulk" | "getJob" | "getJobs" | "remove">;
 
@@ -31,8 +31,6 @@ const BUSY = { from: 10, to: 250 };
 const IDLE = 500;
 /** Jobs whose ends are read at once: with fewer, the ways to Postgres and back are what a job costs. */
 const ENDS_AT_ONCE = 1_000;
-/** Oldest deliveries whose jobs are looked for at once. */
-const LOOKED_FOR = 200;
 /** What BullMQ, in whichever language, says of a job whose workers died or hung too often. */
 const STALLED = /^job stalled more than/;
 const MAX_ERROR = 4_000;
@@ -65,7 +63,8 @@ export async function relayCarried(route: CompiledRoute, options: RelayOptions, 
       // Ends first: they make room, and what waits for them may be sent then.
       const moved = (await settleEnded(carried)) + (await send(carried, await claim(db, { chainId, route, window })));
       if (Date.now() - lookedAt >= resendAfter) {
-        await resendLost(carried, resendAfter);
+        // Under the same ids.
+        await resendMissing(db, jobs, { chainId, queue, resendAfter, log }, missing => send(carried, missing, true));
         lookedAt = Date.now();
       }
       outage.ends();
@@ -73,7 +72,7 @@ export async function relayCarried(route: CompiledRoute, options: RelayOptions, 
         pause = BUSY.from;
         continue;
       }
-      const open = await hasOpen(db, chainId, queue);
+      const open = await hasAny(db, chainId, queue, "'pending', 'sent'");
       await nap(open ? pause : IDLE);
       pause = open ? Math.min(BUSY.to, pause * 2) : BUSY.from;
     } catch (error) {
@@ -93,14 +92,6 @@ type Carried = {
   log: Log;
   onSettled: RelayOptions["onSettled"];
 };
-
-async function hasOpen(db: Db, chainId: number, queue: string): Promise<boolean> {
-  const { rowCount } = await db.query(
-    "select from deliveries where chain_id = $1 and queue = $2 and state in ('pending', 'sent') limit 1",
-    [chainId, queue],
-  );
-  return rowCount === 1;
-}
 
 /**
  * Adds the jobs of these deliveries, each marked as sent, in order. What a reorg took before its turn came is not sent, nor
@@ -222,27 +213,4 @@ async function settle({ db, chainId, route, log, onSettled }: Carried, ends: rea
     if (state === "dead") log.error({ queue, position, reason: last_error?.split("\n", 1)[0] }, "a delivery became a dead letter");
     if (state !== "pending") onSettled?.({ queue, operation, events: events.length, state });
   }
-}
-
-/**
- * Sends again, under the same id, what BullMQ has no job for any more: after FLUSHALL, a lost append-only tail, a crash between
- * mark and add. Workers take the oldest first, so among these the lost ones surface.
- */
-async function resendLost(carried: Carried, resendAfter: number): Promise<void> {
-  const { db, jobs, chainId, route, log } = carried;
-  let resent = 0;
-  for (let after = 0; ; ) {
-    const { rows } = await db.query<{ position: number; sends: number }>(
-      `select position, sends from deliveries
-       where chain_id = $1 and queue = $2 and state = 'sent' and sent_at < now() - $3 * interval '1 ms' and position > $4
-       order by position limit $5`,
-      [chainId, route.queue, resendAfter, after, LOOKED_FOR],
-    );
-    const found = await Promise.all(rows.map(row => jobs.getJob(jobId(chainId, row))));
-    const missing = rows.filter((_, i) => !found[i]);
-    resent += await send(carried, missing, true);
-    if (missing.length === 0 || rows.length < LOOKED_FOR) break;
-    after = rows.at(-1)!.position;
-  }
-  if (resent > 0) log.warn({ queue: route.queue, resent }, "sent again what its queue had lost");
 }

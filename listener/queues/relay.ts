@@ -64,7 +64,7 @@ export async function relayQueue(route: CompiledRoute, options: RelayOptions, on
         continue;
       }
       // A claim costs about the same for one row as for many: what becomes free in the window is given time to add up.
-      const waiting = await hasPending(db, chainId, queue);
+      const waiting = await hasAny(db, chainId, queue, "'pending'");
       await nap(waiting ? pause : IDLE);
       const longest = moved === 0 ? BUSY.to : route.orderBy ? BUSY.from : BUSY.drained;
       pause = waiting && moved < window / 4 ? Math.min(longest, pause * 2) : BUSY.from;
@@ -181,8 +181,9 @@ const CLAIM_BY_KEY = `
     ) is null order by d.position limit (select free from capacity)
   ) ${MARK_SENT}`;
 
-async function hasPending(db: Db, chainId: number, queue: string): Promise<boolean> {
-  const { rowCount } = await db.query("select from deliveries where chain_id = $1 and queue = $2 and state = 'pending' limit 1", [
+/** @param states as SQL lists them: of literals alone Postgres sees that a partial index has them */
+export async function hasAny(db: Db, chainId: number, queue: string, states: string): Promise<boolean> {
+  const { rowCount } = await db.query(`select from deliveries where chain_id = $1 and queue = $2 and state in (${states}) limit 1`, [
     chainId,
     queue,
   ]);
@@ -218,40 +219,55 @@ async function addJobs(jobs: Jobs, chainId: number, queue: string, sent: readonl
 
 /**
  * Sends again what BullMQ has no job for any more: after FLUSHALL, a lost append-only tail, a crash between mark and add.
- * A job that is still there, waiting or being worked on, is left alone, however long it takes.
  *
  * @returns how many
  */
-export async function resendLost(
+export function resendLost(db: Db, jobs: Jobs, lost: Lost): Promise<number> {
+  const { chainId, queue } = lost;
+  return resendMissing(db, jobs, lost, async missing => {
+    const { rows: again } = await db.query<Sent>(
+      `update deliveries set sends = sends + 1, sent_at = now()
+       where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent' returning position, sends, operation`,
+      [chainId, queue, missing.map(({ position }) => position)],
+    );
+    await addJobs(
+      jobs,
+      chainId,
+      queue,
+      again.sort((a, b) => a.position - b.position),
+    );
+    return again.length;
+  });
+}
+
+/** `resendAfter`: milliseconds since it was sent after which a delivery is looked for. */
+type Lost = { chainId: number; queue: string; resendAfter: number; log: Log };
+
+/**
+ * Gives `send` the deliveries that were sent and have no job, some at a time, the oldest first. A job that is still there,
+ * waiting or being worked on, is left alone, however long it takes.
+ *
+ * @param send gives how many of them it sent
+ * @returns how many were sent
+ */
+export async function resendMissing(
   db: Db,
-  jobs: Jobs,
-  { chainId, queue, resendAfter, log }: { chainId: number; queue: string; resendAfter: number; log: Log },
+  jobs: { getJob(id: string): Promise<unknown> },
+  { chainId, queue, resendAfter, log }: Lost,
+  send: (missing: { position: number }[]) => Promise<number>,
 ): Promise<number> {
   let after = 0;
   let resent = 0;
   for (;;) {
-    const { rows } = await db.query<Sent>(
-      `select position, sends, operation from deliveries
+    const { rows } = await db.query<{ position: number; sends: number }>(
+      `select position, sends from deliveries
        where chain_id = $1 and queue = $2 and state = 'sent' and sent_at < now() - $3 * interval '1 ms' and position > $4
        order by position limit $5`,
       [chainId, queue, resendAfter, after, LOOKED_FOR],
     );
     const found = await Promise.all(rows.map(row => jobs.getJob(jobId(chainId, row))));
     const missing = rows.filter((_, i) => !found[i]);
-    if (missing.length > 0) {
-      const { rows: again } = await db.query<Sent>(
-        `update deliveries set sends = sends + 1, sent_at = now()
-         where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent' returning position, sends, operation`,
-        [chainId, queue, missing.map(({ position }) => position)],
-      );
-      await addJobs(
-        jobs,
-        chainId,
-        queue,
-        again.sort((a, b) => a.position - b.position),
-      );
-      resent += again.length;
-    }
+    if (missing.length > 0) resent += await send(missing);
     if (missing.length === 0 || rows.length < LOOKED_FOR) break;
     after = rows.at(-1)!.position;
   }
