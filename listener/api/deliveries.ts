@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Sql } from "../db.ts";
 import { coversEvent } from "../journal/deliveries.ts";
-import { hasForward, isPruned } from "../journal/pruned.ts";
+import { isOnlyPruned } from "../journal/pruned.ts";
 import { listOf, pageOf } from "./page.ts";
 import { read } from "./read.ts";
 import { time, typeNames } from "./schemas.ts";
@@ -64,7 +64,7 @@ export async function deliveriesOf(sql: Sql, chainId: number, positions: readonl
 export async function prunedQueuesOf(sql: Sql, chainId: number, positions: readonly number[]): Promise<string[]> {
   const { rows } = await sql.query<{ queue: string }>(
     `select distinct q.queue from events e join queues q using (chain_id)
-     where e.chain_id = $1 and e.position = any($2) and ${isPruned("q.queue")} and not ${hasForward("q.queue")} order by q.queue`,
+     where e.chain_id = $1 and e.position = any($2) and ${isOnlyPruned("q.queue")} order by q.queue`,
     [chainId, positions],
   );
   return rows.map(({ queue }) => queue);

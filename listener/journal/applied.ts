@@ -1,6 +1,6 @@
 import type { Sql } from "../db.ts";
 import { coversEvent } from "./deliveries.ts";
-import { hasForward, isPruned } from "./pruned.ts";
+import { isOnlyPruned } from "./pruned.ts";
 
 /** Which deliveries count: those that took effect; those that may have, outside of this database; all that there are. */
 const COUNTED = { done: "d.state = 'done'", tried: "(d.state = 'done' or d.attempts > 0)", planned: "true" };
@@ -24,7 +24,7 @@ export async function appliedAmong(
        select true from deliveries d
        where d.chain_id = $1 and d.queue = $2 and d.operation = 'apply' and ${COUNTED[counted]} and ${coversEvent("e.position")}
        order by d.last_event limit 1)
-     or exists (select from events v where v.chain_id = $1 and v.position = e.position and ${isPruned("$2", "v")} and not ${hasForward("$2", "v.position")})`,
+     or exists (select from events v where v.chain_id = $1 and v.position = e.position and ${isOnlyPruned("$2", "v")})`,
     [chainId, queue, positions],
   );
   return rows.map(({ position }) => position);

@@ -136,11 +136,11 @@ export const readOccurrences = (sql: Sql, chainId: number, positions: readonly n
   readColumns<Occurrence>(sql, chainId, positions, `${EVENT_COLUMNS}, ${TIME} as time`);
 
 /** SQL: what `readEvents` reads, in no order. */
-export const selectEvents = (chainId: number, positions: string) =>
-  `select ${DECODED_COLUMNS} from events e where chain_id = ${chainId} and position = any(${positions})`;
+export const selectEvents = (chainId: number | string, positions: string, columns = DECODED_COLUMNS) =>
+  `select ${columns} from events e where chain_id = ${chainId} and position = any(${positions})`;
 
 async function readColumns<R extends EventRow>(sql: Sql, chainId: number, positions: readonly number[], columns: string): Promise<R[]> {
-  const { rows } = await sql.query<R>(`select ${columns} from events e where chain_id = $1 and position = any($2)`, [chainId, positions]);
+  const { rows } = await sql.query<R>(selectEvents("$1", "$2", columns), [chainId, positions]);
   return inOrder(rows, chainId, positions);
 }
 

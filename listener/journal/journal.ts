@@ -237,7 +237,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
       return recorded;
     },
     prepare(update) {
-      if (update.type !== "extend" || prepared.has(update)) return;
+      if (update.type !== "extend") return;
       const read = readAhead(update.logs, update.seenAt);
       // Awaited by `record`, if that comes at all.
       read.catch(() => {});

@@ -15,6 +15,9 @@ export const isPruned = (queue: string, e = "e") =>
 export const hasForward = (queue: string, position = "e.position") =>
   `exists (select from deliveries d where d.chain_id = $1 and d.queue = ${queue} and d.operation in ('apply', 'run') and ${coversEvent(position)})`;
 
+/** SQL: event `e` was given to the queue by a delivery that is no longer there, and by none that is. */
+export const isOnlyPruned = (queue: string, e = "e") => `(${isPruned(queue, e)} and not ${hasForward(queue, `${e}.position`)})`;
+
 /**
  * Positions of the next events, in order, that queue `queue` was given by a delivery that is no longer there.
  *
@@ -58,7 +61,7 @@ export async function restorePruned(tx: Tx, { chainId, queue, from }: { chainId:
   await tx.query(
     `with lost as (
        select e.position from events e
-       where e.chain_id = $1 and e.block_number >= $3 and ${isPruned("$2")} and not ${hasForward("$2")}
+       where e.chain_id = $1 and e.block_number >= $3 and ${isOnlyPruned("$2")}
      ), grouped as (
        select array_agg(position order by position) as events, min(position) as first, max(position) as last,
          row_number() over (order by min(position)) as n

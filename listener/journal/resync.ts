@@ -7,7 +7,7 @@ import { SluiceError } from "../errors.ts";
 import { insertReorg } from "./changes.ts";
 import { type Halted, readHalted } from "./halt.ts";
 import { knownAtOrBelow } from "./known-block.ts";
-import { hasForward, isPruned, lockPruning, restorePruned } from "./pruned.ts";
+import { isOnlyPruned, lockPruning, restorePruned } from "./pruned.ts";
 import { takeBack } from "./take-back.ts";
 import { NOTIFY } from "./wake.ts";
 
@@ -99,9 +99,9 @@ async function count(db: Db, app: App, chainId: number, from: number): Promise<{
   const tasks = app.routes.filter(route => route.task).map(({ queue }) => queue);
   const final = app.routes.filter(({ undoable }) => !undoable).map(({ queue }) => queue);
   const { rows } = await db.query<{ events: number; ran: number }>(
-    `select count(distinct e.position) as events, 
+    `select count(distinct e.position) as events,
        count(distinct e.position) filter (where d.last_event is not null or exists (
-         select from unnest($4::text[]) as q (name) where ${isPruned("q.name")} and not ${hasForward("q.name")})) as ran
+         select from unnest($4::text[]) as q (name) where ${isOnlyPruned("q.name")})) as ran
      from events e left join deliveries d
        on d.chain_id = $1 and d.queue = any($3) and d.last_event = e.position and d.operation = 'run' and d.state = 'done'
      where e.chain_id = $1 and e.block_number >= $2 and e.live`,

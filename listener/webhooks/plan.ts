@@ -2,7 +2,7 @@ import type { App } from "../app.ts";
 import type { BlockRef } from "../chain/types.ts";
 import { type Db, type Tx, transaction } from "../db.ts";
 import { coversEvent, MAX_SPREAD } from "../journal/deliveries.ts";
-import { eventId, type Occurrence, TIME } from "../journal/events.ts";
+import { EVENT_COLUMNS, eventId, type Occurrence, TIME } from "../journal/events.ts";
 import { dueUpTo, heldBlock } from "../journal/waiting.ts";
 import { ENDPOINT_COLUMNS, type Endpoint, type EndpointRow, toEndpoint } from "./endpoints.ts";
 import { accountsOf, createMatcher } from "./filter.ts";
@@ -11,8 +11,7 @@ import { type MessageOperation, messageId } from "./payload.ts";
 /** Places of the journal that one transaction looks at, at most. */
 const PAGE = 2_000;
 
-export const COLUMNS = `e.chain_id, e.position, e.block_number, e.block_hash, e.block_timestamp, e.transaction_hash, e.log_index,
-  e.address, e.contract, e.name, e.arguments, e.topics, e.data, e.error, e.live, e.seen_at, ${TIME} as time`;
+export const COLUMNS = `${EVENT_COLUMNS.replace(/\w+/g, "e.$&")}, ${TIME} as time`;
 
 export type PlanOptions = {
   db: Db;

@@ -87,7 +87,7 @@ async function findCandidates(
          and ${reachesInto("r.low", "r.high")}
        cross join unnest(d.events) as u (event) group by u.event
      )
-     select f.*, coalesce(c.open, false) as open, coalesce(c.dead, false) as dead, 
+     select f.*, coalesce(c.open, false) as open, coalesce(c.dead, false) as dead,
        coalesce(c.done, false) or (coalesce(${isPruned("$7", "f")}, false) and not coalesce(c.forward, false)) as done
      from found f left join covered c on c.event = f.position order by f.position`,
     [chainId, after, last, [...route.events], fromBlock ?? null, toBlock ?? null, route.queue, AT_ONCE, ...parameters],
