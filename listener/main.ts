@@ -49,11 +49,11 @@ program
   .action(async options => (await import("./commands/work.ts")).work(options));
 program
   .command("serve")
-  .description("serve the API")
+  .description("serve dashboard and API")
   .action(async () => (await import("./commands/serve.ts")).serve());
 program
   .command("status")
-  .description("head, tip, finalized, lag, leader, queues, dead letters")
+  .description("head, tip, finalized, lag, leader, queues, dead letters, nodes")
   .option("--json", "print JSON")
   .action(async options => (await import("./commands/status.ts")).status(options));
 program
