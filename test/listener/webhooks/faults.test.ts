@@ -198,6 +198,11 @@ describe("webhooks through faults", () => {
       if (chance(2) === 0 && to >= rows[0]!.n && to < world.tip().number) await world.reorg(to);
       if (world.tip().number > 6) await world.finalize(world.tip().number - 5);
     }
+    // However late the deliveries above were, one event is told for certain before its block is orphaned.
+    await world.extend([transfer(account(1), account(2), BigInt(value++))], { fork: "told" });
+    await hooks.told(latest.id);
+    await world.reorg(world.tip().number - 1);
+    await world.extend([], { fork: "after" });
     await world.finalize(world.tip().number);
     await hooks.told(latest.id);
     await hooks.told(final.id);
