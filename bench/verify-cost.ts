@@ -10,12 +10,12 @@ import { finalLogs } from "../listener/chain/follow.ts";
 import { openRpc, type Rpc } from "../listener/chain/rpc.ts";
 import { nodeSource } from "../listener/chain/source.ts";
 import { createLog } from "../listener/log.ts";
-import { anvilNode } from "../test/support/anvil-node.ts";
+import { startAnvil } from "../test/support/anvil.ts";
 import { callsOf, EVENT_TOPIC, emitter, KEY } from "../test/support/eventful-chain.ts";
 
 const [blocks = 2_000, percent = 20] = process.argv.slice(2).map(Number);
 const log = createLog("warn");
-const node = await anvilNode();
+const node = await startAnvil();
 
 async function fill(): Promise<string> {
   const call = callsOf(node.url);

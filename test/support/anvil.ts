@@ -34,10 +34,13 @@ async function startNode(command: string, args: string[], port: number): Promise
   return { url, rpc, signal: signal => void node.child.kill(signal), close: async () => void (await node.end("SIGKILL")) };
 }
 
+/** States of past blocks that an anvil holds: more than any reorg of ours is deep. It would write all others to the home directory, for ever. */
+const STATES = 256;
+
 /** An anvil on a free port of loopback. */
 export async function startAnvil(args: string[] = [], port?: number): Promise<LocalNode> {
   port ??= await freePort();
-  return startNode(program, ["--port", String(port), "--silent", ...args], port);
+  return startNode(program, ["--port", String(port), "--silent", "--prune-history", String(STATES), ...args], port);
 }
 
 /** A Hardhat node in a process of its own. */

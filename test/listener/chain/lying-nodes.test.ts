@@ -8,7 +8,7 @@ import type { ChainSource, Log } from "../../../listener/chain/types.ts";
 import { checkBlock } from "../../../listener/chain/verify.ts";
 import type { Verify } from "../../../listener/config.ts";
 import { BadAnswerError, UnverifiableError } from "../../../listener/errors.ts";
-import { anvilNode, noAnvil } from "../../support/anvil-node.ts";
+import { noAnvil, startAnvil } from "../../support/anvil.ts";
 import { EVENT_TOPIC, eventfulChain, type RpcBlock, type RpcLog, type RpcReceipt, toBeHexNumber } from "../../support/eventful-chain.ts";
 import { jsonRpcServer, type RpcRequest } from "../../support/json-rpc-server.ts";
 import { silent } from "../../support/silent.ts";
@@ -20,7 +20,7 @@ const truth: Lie = answer => answer;
 
 /** The answers of an honest node, held for all those that lie about them. */
 async function recordChain() {
-  const node = await anvilNode();
+  const node = await startAnvil();
   const { call, address, head } = await eventfulChain(node.url);
   const blocks: { plain: RpcBlock; full: RpcBlock; receipts: RpcReceipt[]; logs: RpcLog[] }[] = [];
   for (let number = 0; number <= head; number++) {

@@ -6,14 +6,14 @@ import { provenLogs, provenTransactions, receiptsRoot } from "../../../listener/
 import { encodeTransaction } from "../../../listener/chain/transactions.ts";
 import { listRoot, trieRoot } from "../../../listener/chain/trie.ts";
 import { BadAnswerError, UnverifiableError } from "../../../listener/errors.ts";
-import { anvilNode, noAnvil } from "../../support/anvil-node.ts";
+import { noAnvil, startAnvil } from "../../support/anvil.ts";
 import { eventfulChain, type RpcBlock, type RpcLog, type RpcReceipt, receiptsOf, toBeHexNumber } from "../../support/eventful-chain.ts";
 import { hardhatNode } from "../../support/hardhat-node.ts";
 
 type Found = { block: RpcBlock; receipts: RpcReceipt[]; logs: RpcLog[] };
 
 for (const [node, start, expected] of [
-  ["anvil", anvilNode, ["0x0", "0x1", "0x2", "0x3", "0x4"]],
+  ["anvil", startAnvil, ["0x0", "0x1", "0x2", "0x3", "0x4"]],
   ["Hardhat", hardhatNode, ["0x0", "0x1", "0x2", "0x4"]],
 ] as const) {
   describe(`receipts of ${node}`, { skip: node === "anvil" && noAnvil }, () => {
