@@ -65,7 +65,8 @@ export type Audit = (context: AuditContext) => Promise<void>;
  * commute with itself on other events.
  *
  * `migrations` create its tables in order, forward only, each run once; `tables` names them, so that a rebuild can empty
- * them and an audit can compare them with a recomputation. Every table has a column `chain_id`.
+ * them and an audit can compare them with a recomputation. Every table has a column `chain_id`. A table whose key is
+ * (chain_id, position) has a row per event, and nothing changes it but that event's `apply` and `revert`.
  */
 export type Projection<E extends JournalEvent = JournalEvent> = {
   name: string;

@@ -82,7 +82,7 @@ async function keyOf(tx: Tx, table: string): Promise<Keyed> {
   return { table, key: rows[0]!.key ?? rows[0]!.columns };
 }
 
-/** A row per event, which nothing but the event's revert changes: once compared it is not needed in the shadow any more. */
+/** A row per event, which nothing but the event's revert changes: compared, and its block final, it leaves the shadow. */
 const isPerEvent = ({ key }: Keyed) => key.length === 2 && key.includes("chain_id") && key.includes("position");
 
 /**
@@ -122,7 +122,10 @@ export async function advanceShadow(tx: Tx, context: Context, shadow: Shadowed):
     );
     const last = rows.at(-1);
     if (!last) continue;
-    await carryOut(tx, context, shadow, queue, rows);
+    if (!(await carryOut(tx, context, shadow, queue, rows))) {
+      await forgetShadow(tx, chainId, shadow);
+      return true;
+    }
     await noteAudited(tx, chainId, queue, { position: last.position, priming: null });
     more ||= rows.reduce((sum, { events }) => sum + events.length, 0) >= AT_ONCE || rows.length === AT_ONCE;
   }
@@ -184,19 +187,23 @@ export async function carryOutRest(tx: Tx, context: Context, shadow: Shadowed, w
       [context.chainId, queue, which === "open" ? ["pending", "sent"] : ["done"]],
     );
     if (rows.reduce((sum, { events }) => sum + events.length, 0) > AT_ONCE || rows.length === AT_ONCE) return false;
-    await carryOut(tx, context, shadow, queue, rows);
+    if (!(await carryOut(tx, context, shadow, queue, rows))) return false;
   }
   return true;
 }
 
-/** Does to the shadow what these deliveries did, or will do, to the real tables; an apply and its revert cancel out. */
+/**
+ * Does to the shadow what these deliveries did, or will do, to the real tables; an apply and its revert cancel out.
+ *
+ * @returns false, with nothing done, where one takes back an event whose rows have left the shadow: a reorg past finality
+ */
 async function carryOut(
   tx: Tx,
   { chainId, app }: Context,
   { projection }: Shadowed,
   queue: string,
   deliveries: readonly Delivery[],
-): Promise<void> {
+): Promise<boolean> {
   const applied = new Set<number>();
   const reverted = new Set<number>();
   const replayed = new Set<number>();
@@ -213,6 +220,14 @@ async function carryOut(
   const wasApplied = new Set(await appliedAmong(tx, chainId, queue, [...reverted]));
   const back = [...reverted].filter(event => wasApplied.has(event)).sort((a, b) => b - a);
   const again = [...replayed].filter(event => !applied.has(event) && !reverted.has(event)).sort((a, b) => a - b);
+  const left = await thoseThatLeft(tx, chainId, projection, queue, [...back, ...again]);
+  if (back.some(event => left.has(event))) return false;
+  await fetchBack(
+    tx,
+    chainId,
+    projection,
+    again.filter(event => left.has(event)),
+  );
   // Of a delivery that is open, what a reorg took meanwhile will not be applied.
   const open = new Set(deliveries.filter(({ state }) => state === "pending" || state === "sent").flatMap(({ events }) => events));
   const inBatches = async (positions: readonly number[], work: (rows: EventRow[]) => Promise<void>) => {
@@ -234,13 +249,13 @@ async function carryOut(
     },
   );
   await touchReverted(tx, chainId, projection, back);
+  return true;
 }
 
-/** Rows of reverted events may have left the shadow long ago, so no trigger sees that they have to be gone. */
+/** Of a table with a row per event no trigger tells that a row has to be gone. */
 async function touchReverted(tx: Tx, chainId: number, projection: Projection, positions: readonly number[]): Promise<void> {
   if (positions.length === 0) return;
-  for (const table of projection.tables) {
-    if (!isPerEvent(await keyOf(tx, table))) continue;
+  for (const table of await perEventTables(tx, projection)) {
     await tx.query(
       `insert into audit_touched (chain_id, relation, key)
        select $1, $2, jsonb_build_object('chain_id', $1::bigint, 'position', position) from unnest($3::bigint[]) as position
@@ -248,6 +263,40 @@ async function touchReverted(tx: Tx, chainId: number, projection: Projection, po
       [chainId, table, positions],
     );
   }
+}
+
+/** Which of these events have a row in no table with a row per event any more, for it was compared and they are final. */
+async function thoseThatLeft(
+  tx: Tx,
+  chainId: number,
+  projection: Projection,
+  queue: string,
+  positions: readonly number[],
+): Promise<Set<number>> {
+  if (positions.length === 0 || (await perEventTables(tx, projection)).length === 0) return new Set();
+  const { rows } = await tx.query<{ position: number }>(
+    `select e.position from events e join audited a on a.chain_id = e.chain_id and a.queue = $2 and e.block_number <= a.settled
+     where e.chain_id = $1 and e.position = any($3)`,
+    [chainId, queue, positions],
+  );
+  return new Set(rows.map(({ position }) => position));
+}
+
+/** Rows for a `revert` that a replay begins with. They are the real ones: those were right, and the replay makes them anew. */
+async function fetchBack(tx: Tx, chainId: number, projection: Projection, positions: readonly number[]): Promise<void> {
+  if (positions.length === 0) return;
+  for (const table of await perEventTables(tx, projection)) {
+    await tx.query(
+      `insert into ${AUDIT_SCHEMA}.${table} select * from ${SCHEMA}.${table} where chain_id = $1 and position = any($2)
+       on conflict do nothing`,
+      [chainId, positions],
+    );
+  }
+}
+
+async function perEventTables(tx: Tx, { tables }: Projection): Promise<string[]> {
+  const keyed = await Promise.all(tables.map(table => keyOf(tx, table)));
+  return keyed.filter(isPerEvent).map(({ table }) => table);
 }
 
 /** I9, I10: the rows that were touched since they were last found right, in the shadow and in the real tables. */
@@ -258,7 +307,7 @@ export async function compareShadow(tx: Tx, chainId: number, { projection }: Sha
     const keys = keyed.key.map(name => `"${name}"`).join(", ");
     const noted = `select ${keyed.key.map(name => `r."${name}"`).join(", ")} from ${SCHEMA}.audit_touched t
       cross join lateral jsonb_populate_record(null::${SCHEMA}.${table}, t.key) r where t.chain_id = $1 and t.relation = '${table}'`;
-    // Of a table with a row per event the shadow holds just what was not compared yet.
+    // Of a table with a row per event the shadow holds just what was not compared yet, or is not final.
     const touched = isPerEvent(keyed) ? `${noted} union select ${keys} from ${AUDIT_SCHEMA}.${table} where chain_id = $1` : noted;
     const side = (schema: string) => `select s.* from touched join ${schema}.${table} s using (${keys}) where s.chain_id = $1`;
     const difference = async (left: string, right: string) =>
@@ -278,14 +327,33 @@ export async function compareShadow(tx: Tx, chainId: number, { projection }: Sha
   }
 }
 
-/** What was compared and found right need not be compared again. */
-export async function settleShadow(tx: Tx, chainId: number, { projection }: Shadowed): Promise<void> {
-  for (const table of projection.tables) {
-    if (!isPerEvent(await keyOf(tx, table))) continue;
+/** What was compared and found right need not be compared again; rows of an event that is not final yet stay for its revert. */
+export async function settleShadow(tx: Tx, chainId: number, { projection, routes }: Shadowed, finalized: number): Promise<void> {
+  for (const table of await perEventTables(tx, projection)) {
     const shadow = `${AUDIT_SCHEMA}.${table}`;
-    const { rowCount } = await tx.query(`select from ${shadow} where chain_id <> $1 limit 1`, [chainId]);
-    // What is deleted is walked past until it is vacuumed, and after the first run that is the whole history.
-    await (rowCount === 0 ? tx.query(`truncate ${shadow}`) : tx.query(`delete from ${shadow} where chain_id = $1`, [chainId]));
+    const { rowCount: others } = await tx.query(`select from ${shadow} where chain_id <> $1 limit 1`, [chainId]);
+    if (others === 0) {
+      // What is deleted is walked past until it is vacuumed, and after the first run that is the whole history.
+      await tx.query(
+        `create temporary table kept on commit drop as
+         select s.* from ${shadow} s join events e using (chain_id, position) where e.chain_id = $1 and e.block_number > $2`,
+        [chainId, finalized],
+      );
+      await tx.query(`truncate ${shadow}`);
+      await tx.query(`insert into ${shadow} select * from pg_temp.kept`);
+      await tx.query("drop table pg_temp.kept");
+    } else {
+      await tx.query(
+        `delete from ${shadow} s using events e
+         where s.chain_id = $1 and e.chain_id = $1 and e.position = s.position and e.block_number <= $2`,
+        [chainId, finalized],
+      );
+    }
   }
   await tx.query("delete from audit_touched where chain_id = $1 and relation = any($2)", [chainId, projection.tables]);
+  await tx.query("update audited set settled = greatest(settled, $3) where chain_id = $1 and queue = any($2)", [
+    chainId,
+    routes.map(({ queue }) => queue),
+    finalized,
+  ]);
 }

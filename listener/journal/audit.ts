@@ -132,7 +132,7 @@ export async function auditSince(options: AuditOptions, since?: number): Promise
           await checkDeliveriesOf(tx, options, { from: open, to: tip.number }, findings);
           const finalized = checkpoint.finalized_number ?? -1;
           for (const route of app.routes) await checkPlanned(tx, { chainId, route, tip: tip.number, finalized }, findings);
-          const isWhole = await checkShadows(tx, options, tip, from, findings);
+          const isWhole = await checkShadows(tx, tip, { from, finalized }, findings);
           await checkDelivery(options, findings, false);
           const reached = isWhole ? await settledTo(tx, app, chainId, checkpoint) : from - 1;
           return { checkpoint, findings, from, tip, reached };
@@ -143,7 +143,12 @@ export async function auditSince(options: AuditOptions, since?: number): Promise
   });
 
   /** Compares what was touched; with what is open added, asks the application. False where too much is under way for that. */
-  async function checkShadows(tx: Tx, all: AuditOptions, tip: BlockRef, first: number, findings: Findings): Promise<boolean> {
+  async function checkShadows(
+    tx: Tx,
+    tip: BlockRef,
+    { from, finalized }: { from: number; finalized: number },
+    findings: Findings,
+  ): Promise<boolean> {
     let isWhole = true;
     for (const shadow of shadows) await advanceShadow(tx, { chainId, app }, shadow);
     await tx.query("savepoint ahead");
@@ -154,9 +159,9 @@ export async function auditSince(options: AuditOptions, since?: number): Promise
     }
     const isRight = isWhole && findings.failures() === failed;
     for (const shadow of shadows) isWhole &&= await carryOutRest(tx, { chainId, app }, shadow, "open");
-    if (isWhole) await checkApplication(all, tx, tip, first, findings);
+    if (isWhole) await checkApplication(options, tx, tip, from, findings);
     await tx.query("rollback to savepoint ahead");
-    if (isRight) for (const shadow of shadows) await settleShadow(tx, chainId, shadow);
+    if (isRight) for (const shadow of shadows) await settleShadow(tx, chainId, shadow, finalized);
     return isWhole;
   }
 }

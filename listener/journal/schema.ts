@@ -297,4 +297,12 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
           select from deliveries d where d.chain_id = a.chain_id and d.queue = a.queue and d.position <= a.position));
     `,
   },
+  {
+    name: "shadow-1",
+    sql: `
+      -- The block up to which rows of single events left the queue's shadow. So far they left whether final or not: all begin anew.
+      alter table audited add column settled bigint not null default -1;
+      update audited set restarts = -1;
+    `,
+  },
 ];

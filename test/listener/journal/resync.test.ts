@@ -52,6 +52,7 @@ onBothBackends("resync", kind => {
     rig.startRelay();
     await rig.startWorkers();
     await rig.settled();
+    await assertAudit(rig, app, chain);
     return chain;
   }
   const haltBy = async (chain: ScriptedChain) => {
