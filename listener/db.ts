@@ -29,13 +29,18 @@ export const CONNECTING = 10_000;
 /** How long a connection says nothing before the system asks whether the other end is still there (ms). */
 export const KEEP_ALIVE = 10_000;
 
-/** A pool on `url` whose connections see our schema first. A connection that breaks is replaced without a word. */
-export function openDb(url: string, options: { max?: number; name?: string } = {}): Db {
+/**
+ * A pool on `url` whose connections see our schema first. A connection that breaks is replaced without a word.
+ *
+ * @param options `pipeline`: statements are sent without waiting for the answers of those before. Not for COPY
+ */
+export function openDb(url: string, options: { max?: number; name?: string; pipeline?: boolean } = {}): Db {
   const pool = new pg.Pool({
     connectionString: url,
     max: options.max ?? 10,
     types,
     application_name: options.name ?? "sluice",
+    pipeline: options.pipeline ?? false,
     options: `-c search_path=${SCHEMA}`,
     connectionTimeoutMillis: CONNECTING,
     keepAlive: true,

@@ -29,7 +29,9 @@ export const activityRead = (app: App) =>
     path: "activity",
     tag: "status",
     summary: "Events, lag, latency and jobs over the last 15 minutes, hour or day",
-    description: "Every point of the window, the oldest first; the last one is not over yet. Counted by the processes as they work.",
+    description:
+      "Every point of the window, the oldest first; the last one is not over yet. Counted by the processes as they work. An answer holds for a second.",
+    holds: 1_000,
     query: z.strictObject({ window: z.enum(windows).default("15m") }),
     response: activity,
     async handle({ sql, chainId, query: { window } }) {

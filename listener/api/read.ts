@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
-import type { z } from "zod";
+import { z } from "zod";
 import type { BlockRef } from "../chain/types.ts";
-import { type Db, type Tx, transaction } from "../db.ts";
+import type { Db, Tx } from "../db.ts";
 import { settledUpTo } from "../journal/settled.ts";
 import { HttpProblem, problemResponses } from "./problem.ts";
 
@@ -29,6 +29,8 @@ type Definition<Params, Query, Response extends z.ZodType> = {
   response: Response;
   /** The queues whose work the answer shows. */
   queues?: readonly string[];
+  /** Milliseconds that an answer holds for everybody who asks the same. Only for what is about longer times than that. */
+  holds?: number;
   /** The answer, or undefined where there is none: a 404. It may throw `HttpProblem`. */
   handle(asked: Asked<Output<Params>, Output<Query>>): Promise<z.output<Response> | undefined>;
 };
@@ -46,20 +48,30 @@ export function read<Response extends z.ZodType, Params extends z.ZodObject | un
 /** Milliseconds that one statement of a read may take. */
 const STATEMENT_TIMEOUT = 10_000;
 
-/** One moment of the database: everything `work` reads belongs together, it can write nothing, and it ends in time. */
-export function snapshot<T>(db: Db, work: (sql: Tx) => Promise<T>): Promise<T> {
-  return transaction(
-    db,
-    async tx => {
-      await tx.query(`set local statement_timeout = ${STATEMENT_TIMEOUT}`);
-      return work(tx);
-    },
-    "repeatable read, read only",
-  );
+const BEGIN = `begin isolation level repeatable read, read only; set local statement_timeout = ${STATEMENT_TIMEOUT}`;
+
+/**
+ * One moment of the database: everything `work` reads belongs together, it can write nothing, and it ends in time. Nobody
+ * waits for the beginning or the end: with a pool that pipelines, the first statement goes along with the beginning.
+ */
+export async function snapshot<T>(db: Db, work: (sql: Tx) => Promise<T>): Promise<T> {
+  const tx = await db.connect();
+  const begun = tx.query(BEGIN);
+  begun.catch(() => {});
+  try {
+    const result = await work(tx);
+    await begun;
+    return result;
+  } finally {
+    tx.query("commit").then(
+      () => tx.release(),
+      error => tx.release(error as Error),
+    );
+  }
 }
 
 /** What Fastify is told of a resource, be it a read or an operation: how it is described, and what validates it. */
-export function routeOf({ path, tag, summary, description, params, query }: Omit<Read, "handle" | "response" | "queues">) {
+export function routeOf({ path, tag, summary, description, params, query }: Omit<Read, "handle" | "response" | "queues" | "holds">) {
   return {
     url: `/api/v1/${path}`,
     schema: {
@@ -72,11 +84,30 @@ export function routeOf({ path, tag, summary, description, params, query }: Omit
   };
 }
 
+/** Different questions whose answers are kept at a time. */
+const MAX_KEPT = 100;
+
+/** Keeps answers for so many milliseconds. Who asks while one is being made gets that one. A failure is not kept. */
+function createAnswers(holds: number) {
+  const kept = new Map<string, { answer: Promise<string>; until: number }>();
+  return (question: string, make: () => Promise<string>): Promise<string> => {
+    const now = performance.now();
+    const found = kept.get(question);
+    if (found && found.until > now) return found.answer;
+    if (kept.size >= MAX_KEPT) kept.clear();
+    const answer = make();
+    kept.set(question, { answer, until: now + holds });
+    answer.catch(() => kept.delete(question));
+    return answer;
+  };
+}
+
 /** Serves each read under `/api/v1`, described by the schemas that validate it. */
 export function mountReads(server: FastifyInstance, reads: readonly Read[], { db, chainId }: { db: Db; chainId: number }): void {
   for (const read of reads) {
-    const { response, queues, handle } = read;
+    const { response, queues, holds, handle } = read;
     const { url, schema } = routeOf(read);
+    const answers = holds === undefined ? undefined : createAnswers(holds);
     server.route({
       method: "GET",
       url,
@@ -88,13 +119,17 @@ export function mountReads(server: FastifyInstance, reads: readonly Read[], { db
           ...problemResponses(400, 401, 403, 404, 429, 500, 503),
         },
       },
-      async handler(request) {
-        const answer = await snapshot(db, async sql => {
-          const asOf = queues ? await settledUpTo(sql, chainId, queues) : null;
-          return handle({ sql, chainId, params: request.params as never, query: request.query as never, asOf });
-        });
-        if (answer === undefined) throw new HttpProblem(404, `nothing is known of ${request.url.split("?")[0]}`);
-        return answer;
+      async handler({ params, query, url }, reply) {
+        const answer = () =>
+          snapshot(db, async sql => {
+            const asOf = queues ? await settledUpTo(sql, chainId, queues) : null;
+            const found = await handle({ sql, chainId, params: params as never, query: query as never, asOf });
+            if (found === undefined) throw new HttpProblem(404, `nothing is known of ${url.split("?")[0]}`);
+            return found;
+          });
+        if (!answers) return answer();
+        const text = answers(JSON.stringify([params, query]), async () => JSON.stringify(z.encode(response, await answer())));
+        return reply.type("application/json; charset=utf-8").send(await text);
       },
     });
   }

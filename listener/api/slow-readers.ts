@@ -1,7 +1,10 @@
 import { once } from "node:events";
-import { PassThrough } from "node:stream";
+import { PassThrough, type Writable } from "node:stream";
 
-/** What one reader may cost: bytes that wait for it, milliseconds until they must have gone. */
+/**
+ * What one reader may cost: bytes that wait for it, milliseconds until they must have gone. `buffer` is for subscriptions; for
+ * a reader of the stream it is its socket's own, which is as large.
+ */
 export type StreamLimits = { buffer: number; patience: number };
 export const STREAM_LIMITS: StreamLimits = { buffer: 64 * 1024, patience: 10_000 };
 
@@ -11,7 +14,7 @@ const FAREWELL = 1_000;
 export const DROPPED = ": dropped: what was sent was not taken in time; come back with the last id\n\n";
 
 /** Whether the reader took what waited for it, in time. */
-export async function drained(out: PassThrough, patience: number): Promise<boolean> {
+export async function drained(out: Writable, patience: number): Promise<boolean> {
   if (out.destroyed || out.writableEnded) return false;
   const over = AbortSignal.timeout(patience);
   const waited = new AbortController();
@@ -22,7 +25,7 @@ export async function drained(out: PassThrough, patience: number): Promise<boole
 }
 
 /** Ends a stream, and cuts it off where the reader does not take that either. */
-export function part(out: PassThrough, text?: string): void {
+export function part(out: Writable, text?: string): void {
   if (!out.writableEnded && !out.destroyed) out.end(text);
   if (out.closed) return;
   const timer = setTimeout(() => out.destroy(), FAREWELL);

@@ -1,5 +1,5 @@
-import { PassThrough } from "node:stream";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { ServerResponse } from "node:http";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { App } from "../app.ts";
 import { describe } from "../errors.ts";
@@ -53,9 +53,9 @@ type StreamOptions = { feed: Feed; statuses: StatusTicker; places: Places; app: 
 
 /** `/api/v1/stream`: what happens to the journal, as it happens, as server-sent events. */
 export function mountStream(server: FastifyInstance, { feed, statuses, places, app, log, limits }: StreamOptions): void {
-  const { buffer, patience } = { ...STREAM_LIMITS, ...limits };
-  const open = new Set<PassThrough>();
-  const show = createTexts(app);
+  const { patience } = { ...STREAM_LIMITS, ...limits };
+  const open = new Set<ServerResponse>();
+  const frames = createFrames(app);
 
   server.route({
     method: "GET",
@@ -80,21 +80,18 @@ export function mountStream(server: FastifyInstance, { feed, statuses, places, a
         throw new HttpProblem(409, `${new CursorAheadError(start, edge).message}; begin again without it`);
       }
       const leave = places.take();
-      const out = new PassThrough({ highWaterMark: buffer });
+      const out = begin(reply);
       open.add(out);
       // The server closes sockets that are idle for long, and this one may be while the database is away.
       request.raw.socket.setTimeout(0);
       const follower = feed.follow({ from: start, filter });
       const onSlow = () => log.info({ cursor: showCursor(follower.cursor()) }, "a reader of the stream was too slow and was dropped");
-      void pump(out, { follower, statuses, show, patience, onSlow })
+      void pump(out, { follower, statuses, frames, patience, onSlow })
         .catch(error => log.warn({ reason: describe(error) }, "a stream ended"))
         .finally(() => {
           open.delete(out);
           leave();
         });
-      return reply
-        .headers({ "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no", connection: "close" })
-        .send(out);
     },
   });
 
@@ -112,47 +109,71 @@ function lastEventId({ headers }: FastifyRequest): Cursor | undefined {
   throw new HttpProblem(400, `Last-Event-ID: ${reason}`, { members: { errors: [{ in: "headers", name: "last-event-id", reason }] } });
 }
 
-/** A change as the text of a message. Made once, however many readers it goes to. */
-function createTexts(app: App): (change: Change) => string {
-  const texts = new WeakMap<Change, string>();
+/**
+ * Takes the answer out of Fastify's hands, with the headers that it has by now. What is written goes to the socket as it is:
+ * the answer ends with the connection, and without chunks a message is one piece of memory for all its readers.
+ */
+function begin(reply: FastifyReply): ServerResponse {
+  reply.headers({ "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no", connection: "close" }).hijack();
+  const out = reply.raw;
+  out.useChunkedEncodingByDefault = false;
+  out.writeHead(200, reply.getHeaders() as Record<string, string>);
+  return out;
+}
+
+type Frames = { change(change: Change): Buffer; status(text: string, cursor: string | undefined): Buffer };
+
+/** The bytes of messages. Each is made once, however many readers it goes to. */
+function createFrames(app: App): Frames {
+  const changes = new WeakMap<Change, Buffer>();
   const make = (change: Change) => {
     const cursor = showCursor(change.cursor);
     const data =
       change.type === "event"
         ? { ...z.encode(event, showEvent(app, change.row, change.finalized)), cursor }
         : { ancestor: change.ancestor, removed: change.removed, at: change.at.toISOString() };
-    return `event: ${change.type}\nid: ${cursor}\ndata: ${JSON.stringify(data)}\n\n`;
+    return Buffer.from(`event: ${change.type}\nid: ${cursor}\ndata: ${JSON.stringify(data)}\n\n`);
   };
-  return change => {
-    const text = texts.get(change) ?? make(change);
-    texts.set(change, text);
-    return text;
+  let latest = { text: "", byCursor: new Map<string | undefined, Buffer>() };
+  return {
+    change(change) {
+      const frame = changes.get(change) ?? make(change);
+      changes.set(change, frame);
+      return frame;
+    },
+    status(text, cursor) {
+      if (text !== latest.text) latest = { text, byCursor: new Map() };
+      const id = cursor === undefined ? "" : `id: ${cursor}\n\n`;
+      const frame = latest.byCursor.get(cursor) ?? Buffer.from(`${id}event: status\ndata: ${text}\n\n`);
+      latest.byCursor.set(cursor, frame);
+      return frame;
+    },
   };
 }
 
-type Pump = { follower: Follower; statuses: StatusTicker; show: (change: Change) => string; patience: number; onSlow: () => void };
+type Pump = { follower: Follower; statuses: StatusTicker; frames: Frames; patience: number; onSlow: () => void };
 
-/** Writes until the reader goes, the server closes, or the reader is too slow. At most the buffer and one message wait for it. */
-async function pump(out: PassThrough, { follower, statuses, show, patience, onSlow }: Pump): Promise<void> {
+/** Writes until the reader goes, the server closes, or the reader is too slow. At most the socket's buffer and one message wait for it. */
+async function pump(out: ServerResponse, { follower, statuses, frames, patience, onSlow }: Pump): Promise<void> {
   const said = { cursor: follower.cursor() };
   const isOver = () => out.writableEnded || out.destroyed;
-  const write = (text: string) => !isOver() && out.write(text);
+  const write = (frame: Buffer | string) => !isOver() && out.write(frame);
   // A message of an id alone is given to nobody, but a browser remembers it: it comes back to here even where nothing of
   // what it wants has happened yet.
   write(`retry: ${RETRY}\nid: ${showCursor(said.cursor)}\n\n`);
   const unsubscribe = statuses.subscribe(text => {
     if (out.writableNeedDrain) return;
     const cursor = follower.cursor();
-    const moved = isBefore(said.cursor, cursor) ? `id: ${showCursor(cursor)}\n\n` : "";
+    const moved = isBefore(said.cursor, cursor) ? showCursor(cursor) : undefined;
     said.cursor = cursor;
-    write(`${moved}event: status\ndata: ${text}\n\n`);
+    write(frames.status(text, moved));
   });
   out.once("close", () => void follower.return?.());
   try {
     for await (const changes of follower) {
       for (const change of changes) {
         said.cursor = change.cursor;
-        if (write(show(change)) || (await drained(out, patience))) continue;
+        if (write(frames.change(change)) || (await drained(out, patience))) continue;
         if (isOver()) return;
         onSlow();
         return part(out, DROPPED);

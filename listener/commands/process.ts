@@ -21,7 +21,7 @@ export type Process = AsyncDisposable & {
   signal: AbortSignal;
   stop(): void;
   /** The given database, or the embedded one. Migrated and reachable. */
-  openDatabase(options?: { max?: number }): Promise<{ db: Db; url: string; embedded: boolean }>;
+  openDatabase(options?: { max?: number; pipeline?: boolean }): Promise<{ db: Db; url: string; embedded: boolean }>;
   openQueues(databaseUrl: string): Promise<QueueBackend>;
   /** Runs at the end, before what was opened earlier is closed. */
   defer(close: () => unknown): void;
@@ -47,14 +47,14 @@ export function openProcess(command: string, options: { logFile?: string } = {})
     signal: stopping.signal,
     stop: () => stopping.abort(),
     defer: close => stack.defer(async () => void (await close())),
-    async openDatabase({ max } = {}) {
+    async openDatabase(options = {}) {
       let url = config.databaseUrl;
       if (!url) {
         const postgres = await openPostgres({ dataDir: config.dataDir, log: line => log.info(line) });
         stack.defer(() => postgres.close());
         url = postgres.url;
       }
-      const db = openDb(url, { name: `sluice-${command}`, ...(max ? { max } : {}) });
+      const db = openDb(url, { name: `sluice-${command}`, ...options });
       stack.defer(() => db.end());
       stack.defer(watchSilence(db, { log }));
       await waitForDb(db, log, stopping.signal);

@@ -12,7 +12,7 @@ export async function serve(): Promise<void> {
   await using process = openProcess("serve");
   const { config, log, signal } = process;
   const { chainId } = readDeployment(config.deployment);
-  const { db, url } = await process.openDatabase();
+  const { db, url } = await process.openDatabase({ pipeline: true });
   // Who only wants the API shall have it where the page cannot be built.
   await buildPage().catch(error => log.warn({ reason: describe(error) }, "no dashboard"));
   const api = await startApi({ app, config, db, chainId, log, backend: process.openQueues(url) });

@@ -62,11 +62,10 @@ export function openFeed({ db, app, chainId, log }: { db: Db; app: App; chainId:
 
   function share(changes: readonly Change[]): void {
     for (const subscriber of subscribers) {
-      for (const change of changes) {
-        if (change.type === "event" && !subscriber.matches(change.row)) continue;
-        if (subscriber.pending && subscriber.pending.length >= MAX_PENDING) subscriber.pending = undefined;
-        subscriber.pending?.push(change);
-      }
+      const wanted = changes.filter(change => change.type === "reorg" || subscriber.matches(change.row));
+      if (wanted.length === 0) continue;
+      if (subscriber.pending && subscriber.pending.length + wanted.length > MAX_PENDING) subscriber.pending = undefined;
+      subscriber.pending?.push(...wanted);
       subscriber.rouse();
     }
   }
@@ -132,8 +131,10 @@ export function openFeed({ db, app, chainId, log }: { db: Db; app: App; chainId:
     follow({ from, filter = {} }) {
       const leaving = new AbortController();
       const signal = AbortSignal.any([leaving.signal, closing.signal]);
-      const { nap, wake } = createNaps(signal);
-      const subscriber: Subscriber = { matches: createMatcher(app, filter), pending: [], failure: undefined, rouse: wake };
+      const subscriber: Subscriber = { matches: createMatcher(app, filter), pending: [], failure: undefined, rouse() {} };
+      signal.addEventListener("abort", () => subscriber.rouse(), { once: true });
+      // Whoever rouses is in this process, so none is lost and no clock is needed: there may be hundreds of followers.
+      const roused = () => new Promise<void>(resolve => (subscriber.rouse = resolve));
       let cursor = from;
       let idle = false;
 
@@ -160,8 +161,9 @@ export function openFeed({ db, app, chainId, log }: { db: Db; app: App; chainId:
               }
               if (subscriber.failure) throw subscriber.failure;
               signal.throwIfAborted();
+              if (subscriber.pending?.length !== 0) continue;
               idle = true;
-              await nap(IDLE);
+              await roused();
               idle = false;
             }
           }

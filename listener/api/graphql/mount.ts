@@ -1,6 +1,14 @@
 import { renderGraphiQL } from "@graphql-yoga/render-graphiql";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { GraphQLError, NoSchemaIntrospectionCustomRule, parse, type ValidationRule } from "graphql";
+import {
+  type DocumentNode,
+  GraphQLError,
+  type GraphQLSchema,
+  NoSchemaIntrospectionCustomRule,
+  parse,
+  type ValidationRule,
+  validate,
+} from "graphql";
 import { createYoga, type Plugin } from "graphql-yoga";
 import type { App } from "../../app.ts";
 import type { Db, Sql, Tx } from "../../db.ts";
@@ -38,17 +46,24 @@ export function mountGraphql(
   { app, reads, db, chainId, feed, statuses, places, explorer, log, limits }: GraphqlOptions,
 ): void {
   const closing = new AbortController();
+  const checked = new WeakMap<DocumentNode, readonly GraphQLError[]>();
   const guards: Plugin<Asked & Context> = {
     onParse: ({ setParseFn }) => setParseFn((source: string) => parse(source, { maxTokens: LIMITS.tokens })),
-    onValidate({ addValidationRule, context }) {
-      addValidationRule(limitsRule(context.params.variables ?? {}) as ValidationRule);
+    // What a document may cost depends on its variables. All else about it is found once: Yoga keeps the document of a text.
+    onValidate({ addValidationRule, setValidationFn, context }) {
       if (!explorer) addValidationRule(NoSchemaIntrospectionCustomRule as ValidationRule);
+      const limits: ValidationRule = limitsRule(context.params.variables ?? {});
+      setValidationFn((schema: GraphQLSchema, document: DocumentNode, rules: ValidationRule[]) => {
+        const known = checked.get(document) ?? validate(schema, document, rules);
+        checked.set(document, known);
+        return [...known, ...validate(schema, document, [limits])];
+      });
     },
     // Whatever one operation reads is of one moment, and takes one connection.
     onExecute({ executeFn, setExecuteFn }) {
       setExecuteFn(args =>
         snapshot(db, tx => {
-          const sql = oneByOne(tx);
+          const sql = db.options.pipeline ? tx : oneByOne(tx);
           return executeFn({ ...args, contextValue: { ...args.contextValue, sql, deliveries: createLoader(sql, chainId) } });
         }),
       );
@@ -58,7 +73,6 @@ export function mountGraphql(
     schema: createSchema(reads, subscriptionFields({ app, feed, statuses, closing: closing.signal })),
     context: () => ({ sql: db, chainId, deliveries: createLoader(db, chainId) }),
     plugins: [guards],
-    // What a document may cost depends on its variables.
     parserAndValidationCache: { validationCache: false },
     batching: { limit: LIMITS.batch },
     graphiql: explorer && { title: "Sluice: GraphQL", subscriptionsProtocol: "SSE" },
@@ -90,15 +104,16 @@ export function mountGraphql(
         const onSlow = () => log.info("a subscriber of GraphQL was too slow and was dropped");
         return reply.send(patiently(response.body, { ...STREAM_LIMITS, ...limits }, onSlow));
       }
-      if (!type?.startsWith("text/html")) return reply.send(response.body);
-      const page = await response.text();
-      return reply.header("content-security-policy", policyFor(page, STYLES_OF_SCRIPTS)).send(page);
+      // Whole, for a body that is read as a stream costs more than many an answer.
+      const body = await response.text();
+      if (type?.startsWith("text/html")) reply.header("content-security-policy", policyFor(body, STYLES_OF_SCRIPTS));
+      return reply.send(body);
     },
   });
   server.addHook("preClose", async () => closing.abort());
 }
 
-/** Fields are resolved side by side, and a connection takes one statement at a time. */
+/** Fields are resolved side by side, and a connection that does not pipeline takes one statement at a time. */
 function oneByOne(tx: Tx): Sql {
   let last: Promise<unknown> = Promise.resolve();
   const query = (text: string, values?: unknown[]) => {

@@ -17,8 +17,8 @@ describe("reads of a long journal", () => {
   before(async () => {
     database = await openTestDb();
     await seedJournal(database.db, CHAIN, EVENTS);
-    // One connection, which can be told to hand in what it has counted.
-    one = openDb(database.url, { max: 1 });
+    // One connection, which can be told to hand in what it has counted. It pipelines, as that of `serve` does.
+    one = openDb(database.url, { max: 1, pipeline: true });
     api = await apiOf(one);
   });
   after(async () => {
