@@ -295,8 +295,9 @@ async function fetchBack(tx: Tx, chainId: number, projection: Projection, positi
 }
 
 async function perEventTables(tx: Tx, { tables }: Projection): Promise<string[]> {
-  const keyed = await Promise.all(tables.map(table => keyOf(tx, table)));
-  return keyed.filter(isPerEvent).map(({ table }) => table);
+  const found: string[] = [];
+  for (const table of tables) if (isPerEvent(await keyOf(tx, table))) found.push(table);
+  return found;
 }
 
 /** I9, I10: the rows that were touched since they were last found right, in the shadow and in the real tables. */
