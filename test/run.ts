@@ -161,7 +161,7 @@ async function nodeTests(files: string[]): Promise<Counts> {
   const { code } = await run(process.execPath, [
     "--test",
     "--test-concurrency=2",
-    "--test-timeout=300000",
+    "--test-timeout=600000",
     "--test-reporter=spec",
     "--test-reporter-destination=stdout",
     "--test-reporter=./test/support/count-reporter.ts",

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { JsonRpcProvider } from "ethers";
+import { freePort } from "../support/ports.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const cli = join(root, "node_modules", "hardhat", "dist", "src", "cli.js");
@@ -68,21 +68,11 @@ function ended(child: ChildProcess): Promise<Ended> {
 
 async function answers(url: string, node: ChildProcess): Promise<void> {
   const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "eth_chainId", params: [] });
-  for (const end = performance.now() + 30_000; performance.now() < end; ) {
+  for (const end = performance.now() + 60_000; performance.now() < end; ) {
     if (node.exitCode !== null) throw new Error(`hardhat node ended with ${node.exitCode}`);
     const answer = await fetch(url, { method: "POST", body, headers: { "content-type": "application/json" } }).catch(() => undefined);
     if (answer?.ok) return;
     await new Promise(next => setTimeout(next, 100));
   }
   throw new Error("hardhat node does not answer");
-}
-
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer();
-    server.once("error", fail).listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => done(port));
-    });
-  });
 }

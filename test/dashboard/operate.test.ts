@@ -32,7 +32,7 @@ describe("the page of a development chain", { skip: noBrowser }, () => {
       PORT: "0",
       WEBHOOKS_ALLOW_LOOPBACK: "true",
     });
-    await start.said(/http\S+\/docs/, 60_000);
+    await start.said(/http\S+\/docs/, 120_000);
     url = /(http\S+)\/docs/.exec(start.stdout())![1]!;
     const chain = rpcOf(/embedded Hardhat chain at (http\S+?)[,\s]/.exec(start.stdout())![1]!);
     const contract = /SluiceToken at (0x\w{40})/.exec(start.stdout())![1]!;

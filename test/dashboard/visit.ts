@@ -25,7 +25,7 @@ export type Visit = {
 export async function visit(browser: Browser, url: string, { width = 1280, height = 860, scheme = "light" }: Look = {}): Promise<Visit> {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: "reduce" });
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(60_000);
   const complaints: string[] = [];
   page.on("console", message => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", error => complaints.push(error.message));

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 import { Contract, JsonRpcProvider } from "ethers";
 import pg from "pg";
+import { freePort } from "../support/ports.ts";
 import { openStream } from "../support/sse.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -23,7 +23,7 @@ after(async () => {
   rmSync(project, { recursive: true, force: true });
 });
 
-test("a second contract with its projection is added by following docs/another-contract.md", { timeout: 180_000 }, async () => {
+test("a second contract with its projection is added by following docs/another-contract.md", { timeout: 300_000 }, async () => {
   for (const name of ["contracts", "ignition", "listener", "scripts", "setup", "hardhat.config.ts", "package.json", "tsconfig.json"]) {
     cpSync(join(root, name), join(project, name), {
       recursive: true,
@@ -196,11 +196,3 @@ async function eventually<T>(attempt: () => T | Promise<T>, timeout = 60_000): P
 }
 
 const fail = (): never => assert.fail("not yet");
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  await new Promise(resolve => server.close(resolve));
-  return port;
-}

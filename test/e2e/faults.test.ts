@@ -38,7 +38,10 @@ describe("faults during traffic end in a clean audit", () => {
         const { reorgs } = await world.counts();
         await world.chain.rpc("anvil_reorg", [depth, []]);
         const after = world.traffic();
-        await eventually(async () => (await world.counts()).reorgs > reorgs, { what: `a reorg of depth ${depth} is seen` });
+        await eventually(async () => (await world.counts()).reorgs > reorgs, {
+          timeout: 60_000,
+          what: `a reorg of depth ${depth} is seen`,
+        });
         await after.more(20);
         await after.stop();
       }
@@ -49,7 +52,7 @@ describe("faults during traffic end in a clean audit", () => {
       await open({ redis });
       const processes = new Map(["listen", "work", "serve"].map(command => [command, world.start(command)]));
       const traffic = world.traffic();
-      await eventually(async () => Number((await world.counts()).events) > 10, { timeout: 30_000 });
+      await eventually(async () => Number((await world.counts()).events) > 10, { timeout: 60_000 });
       for (const command of ["listen", "work", "serve", "work", "listen"]) {
         await traffic.more(15);
         await processes.get(command)!.end("SIGKILL");

@@ -17,7 +17,9 @@ async function json<T>(command: string): Promise<T> {
 type Status = { halted: { reason: string; block: number } | null; leader: string | null; tip: { number: number; hash: string } };
 
 const halted = () =>
-  eventually(async () => (await world.query("select from sluice.checkpoint where halted_at is not null")).rowCount === 1);
+  eventually(async () => (await world.query("select from sluice.checkpoint where halted_at is not null")).rowCount === 1, {
+    timeout: 60_000,
+  });
 
 /** Everything was read again and delivered, and is what the chain says. */
 async function holds(): Promise<void> {

@@ -24,7 +24,7 @@ describe("outages during traffic are waited for", () => {
     await open({ redis: false, database: async () => postgres });
     const processes = ["listen", "work", "serve"].map(command => world.start(command));
     const traffic = world.traffic();
-    await eventually(async () => Number((await world.counts()).events) > 10, { timeout: 30_000 });
+    await eventually(async () => Number((await world.counts()).events) > 10, { timeout: 60_000 });
     await postgres.kill();
     await traffic.more(30);
     await postgres.start();

@@ -32,7 +32,7 @@ describe("upkeep under traffic", () => {
   it("restarts two listeners in turn, and each that leads hands over at once", { skip: noAnvil }, async t => {
     world = await openWorld({ redis: false });
     // Without a hand-over nobody writes for as long as the lease is good: two thirds of it at least.
-    const LEASE = 12_000;
+    const LEASE = 30_000;
     const start = () => world.start("listen", { LEASE_MS: String(LEASE) });
     const first = start();
     await first.said(/writes the journal now/);
@@ -48,7 +48,10 @@ describe("upkeep under traffic", () => {
       const { epoch } = await world.leader();
       const { code, signal } = await leader.end("SIGTERM");
       assert.deepEqual([code, signal], [0, null], leader.stderr());
-      await eventually(async () => Number((await world.leader()).epoch) === Number(epoch) + 1, { what: "the other one writes" });
+      await eventually(async () => Number((await world.leader()).epoch) === Number(epoch) + 1, {
+        timeout: 60_000,
+        what: "the other one writes",
+      });
       const from = await tip();
       await eventually(async () => (await tip()) > from, { what: "the journal moves on" });
       const next = start();

@@ -25,7 +25,7 @@ export function run(program: string, args: readonly string[], environment: NodeJ
     child,
     stdout: () => stdout,
     stderr: () => stderr,
-    said: (pattern, timeout = 20_000) =>
+    said: (pattern, timeout = 60_000) =>
       eventually(() => pattern.test(stdout) || pattern.test(stderr), {
         timeout,
         what: () => `${args.join(" ")} says ${pattern}; it said: ${stdout}${stderr}`,

@@ -89,7 +89,7 @@ export async function openRig(kind: BackendKind, app: App, redisUrl = sharedRedi
       return workers;
     },
     /** Waits until every delivery is done or dead. */
-    async settled(timeout = 20_000): Promise<void> {
+    async settled(timeout = 60_000): Promise<void> {
       await eventually(async () => (await open()).length === 0, { timeout, what: "every delivery is settled" });
     },
     open,

@@ -49,7 +49,7 @@ export async function openStream(url: string, headers: Record<string, string> = 
     changes,
     /** Waits until there are so many events and reorgs. */
     async took(count: number): Promise<Message[]> {
-      await eventually(() => changes().length >= count, { what: () => `${changes().length} of ${count} changes` });
+      await eventually(() => changes().length >= count, { timeout: 60_000, what: () => `${changes().length} of ${count} changes` });
       return changes();
     },
     async close(): Promise<void> {

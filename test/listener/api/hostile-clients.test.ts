@@ -12,7 +12,7 @@ import { eventually } from "../../support/eventually.ts";
 import { account, CHAIN, createWorld, openTestDb, registered, silent } from "./support.ts";
 
 /** Milliseconds that a good client may wait at worst, on a machine that does other things too. */
-const PATIENCE = 4_000;
+const PATIENCE = 15_000;
 
 describe("hostile clients", () => {
   let database: Awaited<ReturnType<typeof openTestDb>>;
@@ -64,13 +64,17 @@ describe("hostile clients", () => {
   it("are cut off when their headers come a byte at a time", async () => {
     const slow = await dial();
     const began = performance.now();
+    let ended = 0;
+    slow.once("close", () => {
+      ended = performance.now();
+    });
     const text = closed(slow);
     slow.write("GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nX-Slow: ");
     const drip = setInterval(() => slow.write("x"), 200);
     await othersAreServed();
     assert.match(await text, /^HTTP\/1\.1 408 /);
     clearInterval(drip);
-    assert.ok(performance.now() - began < 12_000, "headers have 5 s");
+    assert.ok(ended - began < 30_000, "headers have 5 s, and without us a minute");
   });
 
   it("are cut off when their body does not come", async () => {

@@ -17,9 +17,9 @@ export function temporaryDirectory(t: TestContext, before: (path: string) => voi
   return path;
 }
 
-/** Waits until `holds` answers something, and answers that. Throws after ten seconds. */
+/** Waits until `holds` answers something, and answers that. Throws after a minute. */
 export async function until<T>(holds: () => T | undefined | false | Promise<T | undefined | false>, what: string): Promise<T> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     const found = await holds();
     if (found) return found;

@@ -60,7 +60,7 @@ test("refuses a contract that was deployed anew under the name of another", asyn
   await enterChain(db, rpc, identity, deploymentAt(1));
 });
 
-test("keeps the lease through a commit that takes longer than it", { timeout: 20_000 }, async () => {
+test("keeps the lease through a commit that takes longer than it", { timeout: 60_000 }, async () => {
   const db = await open(app);
   await enterChain(db, chainOf({}, { length: 3, final: 2 }).rpc, identity, deploymentAt(1));
   const stop = new AbortController();

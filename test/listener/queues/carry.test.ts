@@ -53,7 +53,7 @@ describe("a carried queue", { skip: noSharedRedis }, () => {
         jobs.push(job.data);
         if (seq > (newest.get(id)?.seq ?? 0)) newest.set(id, job.data);
       },
-      { connection, concurrency: 4, lockDuration: 1_000, stalledInterval: 300, ...given.options },
+      { connection, concurrency: 4, ...given.options },
     );
     worker.on("error", () => {});
     const close = async () => {

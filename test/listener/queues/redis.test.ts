@@ -52,7 +52,7 @@ describe("a Redis behind sentinels", { skip: noRedisServer }, () => {
     await rig.settled();
     await redis.master.stop("SIGKILL");
     await rig.record(chain.extend("a2 a3"));
-    await rig.settled(60_000);
+    await rig.settled(120_000);
     assert.deepEqual(await rig.sums(), await rig.trueSums());
     await rig.close();
     await redis.remove();

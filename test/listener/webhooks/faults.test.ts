@@ -117,15 +117,16 @@ describe("webhooks through faults", () => {
     await hooks.deliver();
     const hanging = await receive({ answer: () => {} });
     const good = await receive();
-    await hooks.create({ url: hanging.url, timeout: 30_000 });
+    await hooks.create({ url: hanging.url, timeout: 600_000 });
     const endpoint = await hooks.create({ url: good.url });
-    await traffic(hooks, 5, 10);
-    await hooks.told(endpoint.id, 5_000);
+    await traffic(hooks, 1, 10);
+    await eventually(() => hanging.received.length > 0, { what: "it hangs" });
+    await traffic(hooks, 4, 10);
+    await hooks.told(endpoint.id);
     assert.equal(good.received.length, 50);
-    assert.ok(hanging.received.length > 0);
   });
 
-  it("cut off an answer that never ends, and count its status", { timeout: 30_000 }, async () => {
+  it("cut off an answer that never ends, and count its status", { timeout: 120_000 }, async () => {
     const hooks = await open();
     await hooks.dispatch();
     await hooks.deliver();
@@ -160,12 +161,12 @@ describe("webhooks through faults", () => {
     const endpoint = await hooks.create({ url: receiver.url, ordered: true });
     await traffic(hooks, 20, 30);
     for (const share of [100, 250, 400]) {
-      await eventually(() => receiver.received.length >= share, { timeout: 30_000, what: () => `${receiver.received.length} of ${share}` });
+      await eventually(() => receiver.received.length >= share, { timeout: 60_000, what: () => `${receiver.received.length} of ${share}` });
       await worker.end("SIGKILL");
       if (share === 250) await flusher.flushall();
       worker = start();
     }
-    await hooks.told(endpoint.id, 30_000);
+    await hooks.told(endpoint.id);
     const got = distinct(receiver.received);
     assert.deepEqual(got.map(({ events }) => events[0]!.id).sort(), (await canonical(hooks)).sort());
     inOrder(got);

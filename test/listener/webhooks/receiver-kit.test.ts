@@ -99,7 +99,7 @@ describe("the receiver's kit", () => {
     assert.equal((await fetch(url, { method: "POST", body: "{}" })).status, 400);
   });
 
-  it("has an example that takes each message once and undoes what the chain took back", { timeout: 60_000 }, async () => {
+  it("has an example that takes each message once and undoes what the chain took back", { timeout: 120_000 }, async () => {
     const hooks = await openWebhooks();
     const endpoint = await hooks.create({ url: "http://127.0.0.1:1/", finality: "latest" });
     const example = run(process.execPath, ["examples/webhook-receiver.ts"], {

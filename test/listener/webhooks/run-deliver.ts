@@ -14,5 +14,6 @@ startWebhooks({
   chainId: Number(chainId),
   guard: { allowLoopback: true },
   log: silent,
-  timing: FAST,
+  // It is killed, and another one has to take over.
+  timing: { ...FAST, lease: 1_500 },
 });

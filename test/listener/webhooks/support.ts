@@ -55,7 +55,7 @@ export async function openWebhooks({ timing = FAST, redisUrl }: { timing?: Timin
     status: async (id: string) => (await readEndpoints(base.db, CHAIN, id))[0]!,
     messages: (id: string) => readMessages(base.db, CHAIN, id, { before: Number.MAX_SAFE_INTEGER, limit: 1_000 }),
     /** Waits until the endpoint has been told of the whole journal and nothing is pending. */
-    async told(id: string, timeout = 20_000) {
+    async told(id: string, timeout = 60_000) {
       await eventually(
         async () => {
           const { rows } = await base.db.query<{ told: boolean }>(

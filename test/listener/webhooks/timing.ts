@@ -6,6 +6,7 @@ export const FAST: Timing = {
   giveUpAfter: 60_000,
   tripAfter: 1_000,
   probes: [20, 50, 100],
-  lease: 1_500,
+  // Longer than a busy machine stands still: who loses it sends again what was sent.
+  lease: 15_000,
   turn: 2_000,
 };
