@@ -9,6 +9,9 @@ export type Memory = { resident: number; kept: number; heap: number; buffers: nu
 export type Heap = {
   /** Looks, collects the garbage of the process, and looks again. */
   look(): Promise<Memory>;
+  startProfile(): Promise<void>;
+  /** What the process did since `startProfile`, as Chrome's developer tools read it. */
+  endProfile(): Promise<string>;
   close(): void;
 };
 
@@ -53,6 +56,14 @@ export async function openHeap(port: number): Promise<Heap> {
       await ask("HeapProfiler.collectGarbage");
       const { rss: kept, heapUsed, external } = await usage();
       return { resident: mb(resident), kept: mb(kept), heap: mb(heapUsed), buffers: mb(external) };
+    },
+    async startProfile() {
+      await ask("Profiler.enable");
+      await ask("Profiler.start");
+    },
+    async endProfile() {
+      const { profile } = await ask<{ profile: object }>("Profiler.stop");
+      return JSON.stringify(profile);
     },
     close: () => socket.close(),
   };

@@ -21,7 +21,7 @@ function readStat(pid: number): Stat | undefined {
 }
 
 /** The processes below these, themselves included. */
-function tree(roots: readonly number[]): Stat[] {
+function treeOf(roots: readonly number[]): Stat[] {
   const all = readdirSync("/proc").flatMap(name => (/^\d+$/.test(name) ? (readStat(Number(name)) ?? []) : []));
   const wanted = new Set(roots);
   for (let size = 0; size !== wanted.size; ) {
@@ -30,6 +30,14 @@ function tree(roots: readonly number[]): Stat[] {
   }
   return all.filter(({ pid }) => wanted.has(pid));
 }
+
+const tally = (stats: readonly Stat[], of: (stat: Stat) => number) => stats.reduce((total, stat) => total + of(stat), 0);
+
+/** Seconds of CPU that these processes and those below them, as far as they live, have used so far. */
+export const cpuOf = (roots: readonly number[]): number => tally(treeOf(roots), ({ cpu }) => cpu);
+
+/** MB of memory that one process has. */
+export const memoryOf = (pid: number): number => Math.round(readStat(pid)?.memory ?? 0);
 
 /**
  * Meters trees of processes until `stop`, looking several times a second. A process's shared pages count for each that
@@ -41,11 +49,11 @@ export function startMeter(groups: Record<string, readonly number[]>): { stop():
   const meters = Object.entries(groups).map(([name, roots]) => ({ name, roots, cpu: new Map<number, number>(), peak: 0, peakOfOne: 0 }));
   const look = () => {
     for (const meter of meters) {
-      const stats = tree(meter.roots);
+      const stats = treeOf(meter.roots);
       for (const { pid, cpu } of stats) meter.cpu.set(pid, cpu);
       meter.peak = Math.max(
         meter.peak,
-        stats.reduce((sum, { memory }) => sum + memory, 0),
+        tally(stats, ({ memory }) => memory),
       );
       meter.peakOfOne = Math.max(meter.peakOfOne, ...stats.map(({ memory }) => memory));
     }
