@@ -44,7 +44,9 @@ const chosen = values.only.split(",").flatMap(key => {
 type Measured = { rate: number; start: number; usage: Record<string, Usage> };
 type Result = Measured | { failed: string };
 
+/** Milliseconds between two looks at how far a contender is: see `pauseAfter`. */
 const POLL = 100;
+const LONGEST_PAUSE = 10_000;
 const PATIENCE = 15 * 60_000;
 
 async function measure(contender: Contender, setting: Setting, servers: { postmaster: number; redisProcess: number }): Promise<Result> {
@@ -61,7 +63,7 @@ async function measure(contender: Contender, setting: Setting, servers: { postma
   });
   try {
     const { events } = setting.chain;
-    let first: { at: number; count: number } | undefined;
+    let first: Look | undefined;
     for (;;) {
       const count = await progressOf(contender, setting, processes);
       const at = performance.now();
@@ -83,12 +85,23 @@ async function measure(contender: Contender, setting: Setting, servers: { postma
       const ended = processes.find(({ child }) => child.exitCode !== null || child.signalCode !== null);
       if (ended) return { failed: `a process ended: ${`${ended.stdout()}${ended.stderr()}`.trim().split("\n").slice(-5).join(" | ")}` };
       if (at - began > PATIENCE) return { failed: `only ${count} of ${events} events after ${PATIENCE / 60_000} min` };
-      await sleep(POLL);
+      await sleep(first ? pauseAfter(first, { at, count }, events) : POLL);
     }
   } finally {
     meter.stop();
     await Promise.all(processes.map(({ end }) => end("SIGKILL")));
   }
+}
+
+type Look = { at: number; count: number };
+
+/**
+ * Half of the time that the rest will take at the rate so far (ms). To count a large table ten times a second would cost
+ * Postgres as much as the work that is measured; towards the end the looks are as close as ever.
+ */
+function pauseAfter(first: Look, last: Look, events: number): number {
+  const left = ((events - last.count) * (last.at - first.at)) / (last.count - first.count);
+  return Number.isFinite(left) ? Math.max(POLL, Math.min(left / 2, LONGEST_PAUSE)) : POLL;
 }
 
 async function progressOf(contender: Contender, setting: Setting, processes: ReturnType<typeof startProcess>[]): Promise<number> {
