@@ -47,7 +47,8 @@ export async function compareWithChain(world: World): Promise<Comparison> {
   const parsed = logs.map(log => ({ log, event: token.parseLog(log) }));
   const transfers = parsed.filter(({ event }) => event?.name === "Transfer");
   const histories = await rows<{ event: string; n: number }>(
-    "select block_hash || '-' || log_index as event, count(*)::int as n from sluice.transfers group by 1",
+    `select e.block_hash || '-' || e.log_index as event, count(*)::int as n
+     from sluice.transfers t left join sluice.events e using (chain_id, position) group by 1`,
   );
   const shown = new Map(histories.map(({ event, n }) => [event, n]));
   for (const { log } of transfers) {

@@ -1,6 +1,6 @@
 import { ZeroAddress } from "ethers";
 import type { Projection } from "../../app.ts";
-import type { Sql, Tx } from "../../db.ts";
+import { plainArray, type Sql, type Tx } from "../../db.ts";
 import type { Event } from "../contracts.ts";
 
 type Transfer = Event<"SluiceToken.Transfer">;
@@ -51,16 +51,16 @@ async function move(tx: Tx, events: readonly Transfer[], sign: bigint): Promise<
   const sorted = [...changes].filter(([, by]) => by !== 0n).sort(([a], [b]) => (a < b ? -1 : 1));
   if (sorted.length === 0) return;
   const chainId = events[0]!.chainId;
-  const addresses = sorted.map(([address]) => address);
   // Deliveries run side by side, so a balance may pass below zero on its way; at the end of all of them it has not.
   const { rows } = await tx.query<{ address: string; balance: bigint }>(
-    `with changed as (
-       insert into balances as b (chain_id, address, balance) select $1, * from unnest($2::text[], $3::numeric[])
+    `with change as materialized (
+       select * from unnest($2::text[], $3::numeric[]) as c (address, by)
+     ), changed as (
+       insert into balances as b (chain_id, address, balance) select $1, address, by from change
        on conflict (chain_id, address) do update set balance = b.balance + excluded.balance
        returning address, balance
-     ) select address, balance from changed join unnest($2::text[], $3::numeric[]) as change (address, by) using (address)
-       where balance = 0 or (balance > 0) <> (balance - by > 0)`,
-    [chainId, addresses, sorted.map(([, by]) => by)],
+     ) select address, balance from changed join change using (address) where balance = 0 or (balance > 0) <> (balance - by > 0)`,
+    [chainId, plainArray(sorted.map(([address]) => address)), plainArray(sorted.map(([, by]) => by))],
   );
   if (rows.length === 0) return;
   const empty = rows.filter(({ balance }) => balance === 0n).map(({ address }) => address);

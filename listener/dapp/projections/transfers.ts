@@ -1,6 +1,10 @@
 import type { Projection } from "../../app.ts";
-import type { Sql } from "../../db.ts";
+import { plainArray, type Sql } from "../../db.ts";
 import type { Event } from "../contracts.ts";
+
+/** An address as a bytea in the text of an array, and as a parameter by itself. */
+const bytesInArray = (address: string) => `\\\\x${address.slice(2)}`;
+const bytesOf = (address: string) => Buffer.from(address.slice(2), "hex");
 
 /** Every transfer, mint and burn, found by either side: a person's history. */
 export const transfers: Projection<Event<"SluiceToken.Transfer">> = {
@@ -25,25 +29,24 @@ export const transfers: Projection<Event<"SluiceToken.Transfer">> = {
      create index transfers_by_recipient on transfers (chain_id, recipient, position desc);`,
     // The id is made of what is there already.
     "alter table transfers drop column event_id",
+    // What the event says besides is in the journal. Of addresses the indexes hold the bytes, half as long as their digits.
+    `alter table transfers
+       drop column block_hash, drop column block_timestamp, drop column transaction_hash, drop column log_index,
+       alter column sender type bytea using decode(substr(sender, 3), 'hex'),
+       alter column recipient type bytea using decode(substr(recipient, 3), 'hex')`,
   ],
 
   async apply(tx, events) {
     await tx.query(
-      `insert into transfers (chain_id, position, sender, recipient, amount, block_number, block_hash, block_timestamp,
-         transaction_hash, log_index)
-       select $1, * from unnest($2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::bigint[], $7::text[], $8::bigint[], $9::text[],
-         $10::int[])`,
+      `insert into transfers (chain_id, position, sender, recipient, amount, block_number)
+       select $1, * from unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::numeric[], $6::bigint[])`,
       [
         events[0]!.chainId,
-        events.map(e => e.position),
-        events.map(e => e.arguments.from),
-        events.map(e => e.arguments.to),
-        events.map(e => e.arguments.value),
-        events.map(e => e.block.number),
-        events.map(e => e.block.hash),
-        events.map(e => e.block.timestamp),
-        events.map(e => e.transactionHash),
-        events.map(e => e.logIndex),
+        plainArray(events.map(e => e.position)),
+        plainArray(events.map(e => bytesInArray(e.arguments.from))),
+        plainArray(events.map(e => bytesInArray(e.arguments.to))),
+        plainArray(events.map(e => e.arguments.value)),
+        plainArray(events.map(e => e.block.number)),
       ],
     );
   },
@@ -64,8 +67,14 @@ export type Transfer = {
   logIndex: number;
 };
 
-const COLUMNS = `position, chain_id || '-' || block_hash || '-' || log_index as id, sender as "from", recipient as "to", amount, transaction_hash as "transactionHash",
-  log_index as "logIndex", json_build_object('number', block_number, 'hash', block_hash, 'timestamp', block_timestamp) as block`;
+/** SQL: these rows of `transfers`, the newest first, with what the journal says of their events, looked up one by one. */
+const withEvents = (rows: string) => `
+  select t.position, t.chain_id || '-' || e.block_hash || '-' || e.log_index as id, '0x' || encode(t.sender, 'hex') as "from",
+    '0x' || encode(t.recipient, 'hex') as "to", t.amount, e.transaction_hash as "transactionHash", e.log_index as "logIndex",
+    json_build_object('number', e.block_number, 'hash', e.block_hash, 'timestamp', e.block_timestamp) as block
+  from (${rows}) t cross join lateral (
+    select * from events where chain_id = t.chain_id and position = t.position limit 1
+  ) e order by t.position desc`;
 
 /** Bounds of the journal's positions, the upper one excluded, and who sends or gets. What is undefined is not asked for. */
 export type TransferFilter = {
@@ -87,15 +96,15 @@ export async function readAllTransfers(
   const where = (condition: string, value: unknown) => {
     if (value !== undefined) conditions.push(`${condition} $${values.push(value)}`);
   };
-  where("sender =", from);
-  where("recipient =", to);
+  where("sender =", from && bytesOf(from));
+  where("recipient =", to && bytesOf(to));
   // The positions find the rows. The blocks leave out what a reorg took and the queue has not taken back yet.
   where("position >=", positions.from);
   where("position <", positions.before);
   where("block_number >=", blocks.from);
   where("block_number <=", blocks.to);
   const { rows } = await sql.query<Transfer>(
-    `select ${COLUMNS} from transfers where ${conditions.join(" and ")} order by position desc limit $2`,
+    withEvents(`select * from transfers where ${conditions.join(" and ")} order by position desc limit $2`),
     values,
   );
   return rows;
@@ -111,9 +120,11 @@ export async function readTransfers(
   // Each side through its own index; `union` without `all` drops a transfer to oneself from one of them.
   const side = (column: string) =>
     `(select * from transfers where chain_id = $1 and ${column} = $2 and ($4::bigint is null or position < $4) order by position desc limit $3)`;
-  const { rows } = await sql.query<Transfer>(
-    `select ${COLUMNS} from (${side("sender")} union ${side("recipient")}) as both_sides order by position desc limit $3`,
-    [chainId, address, page.limit, page.before ?? null],
-  );
+  const { rows } = await sql.query<Transfer>(withEvents(`${side("sender")} union ${side("recipient")} order by position desc limit $3`), [
+    chainId,
+    bytesOf(address),
+    page.limit,
+    page.before ?? null,
+  ]);
   return rows;
 }

@@ -6,7 +6,7 @@ import { accounts } from "../../../listener/dapp/projections/accounts.ts";
 import { balances, countHolders, readBalance } from "../../../listener/dapp/projections/balances.ts";
 import { mining, readMiners } from "../../../listener/dapp/projections/mining.ts";
 import { readSeries, readStatistics, statistics } from "../../../listener/dapp/projections/statistics.ts";
-import { readTransfers, transfers } from "../../../listener/dapp/projections/transfers.ts";
+import { readTransfers, type Transfer, transfers } from "../../../listener/dapp/projections/transfers.ts";
 import { app } from "../../../listener/dapp/routes.ts";
 import { transaction } from "../../../listener/db.ts";
 import { JOURNAL_MIGRATIONS } from "../../../listener/journal/schema.ts";
@@ -186,15 +186,18 @@ describe("projections", () => {
       fc.asyncProperty(tokenEvents, fc.integer({ min: 1, max: 7 }), async (all, limit) => {
         await clear();
         const moved = all.filter(({ event }) => event === "SluiceToken.Transfer");
+        await journalize(moved);
         await run(transfers as unknown as Any, "apply", moved);
         const expected = moved
           .filter(({ arguments: { from, to } }) => from === holder(1) || to === holder(1))
-          .map(({ position }) => position)
+          .map(({ position, arguments: { from, to, value }, block, transactionHash, logIndex }) => ({
+            ...{ position, id: `1-${block.hash}-${logIndex}`, from, to, amount: value, transactionHash, logIndex, block },
+          }))
           .reverse();
-        const found: number[] = [];
-        for (let before: number | undefined; ; before = found.at(-1)) {
+        const found: Transfer[] = [];
+        for (let before: number | undefined; ; before = found.at(-1)!.position) {
           const page = await readTransfers(base.db, 1, holder(1), { limit, before });
-          found.push(...page.map(({ position }) => position));
+          found.push(...page);
           if (page.length < limit) break;
         }
         assert.deepEqual(found, expected);
@@ -202,6 +205,19 @@ describe("projections", () => {
       { numRuns: 40 },
     );
   });
+
+  /** What the journal says of these events beside their arguments. */
+  async function journalize(events: readonly JournalEvent[]): Promise<void> {
+    await base.db.query("truncate events");
+    for (const { position, block, transactionHash, logIndex } of events) {
+      await base.db.query(
+        `insert into events (chain_id, position, block_number, block_hash, block_timestamp, transaction_hash, transaction_index, log_index,
+           address, contract, name, topics, data, seen_at)
+         values (1, $1, $2, $3, $4, $5, 0, $6, '0x', 'SluiceToken', 'Transfer', '{}', '0x', now())`,
+        [position, block.number, block.hash, block.timestamp, transactionHash, logIndex],
+      );
+    }
+  }
 
   /** The same event for accounts that no kept event is about, as far as registrations go: they are unique on the chain. */
   function renamed(event: JournalEvent): JournalEvent["arguments"] {
