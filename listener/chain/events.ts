@@ -35,6 +35,8 @@ function compileEvent(fragment: EventFragment): EventDecoder {
   const indexed = fragment.inputs.filter(input => input.indexed);
   const plain = fragment.inputs.filter(input => !input.indexed);
   const nameOf = new Map(fragment.inputs.map((input, i) => [input, input.name || `arg${i}`]));
+  const names = [...nameOf.values()];
+  const [indexedNames, plainNames] = [indexed, plain].map(inputs => inputs.map(input => nameOf.get(input)!)) as [string[], string[]];
   const readTopic = indexed.map(input => wordReader(input) ?? ((topic: string) => `0x${topic}`));
   const readData = plain.map(wordReader);
   const raw = plain.map(withBytesForStrings);
@@ -52,11 +54,11 @@ function compileEvent(fragment: EventFragment): EventDecoder {
     ? (data: Hex, into: Arguments) => {
         if (data.length < 2 + plain.length * WORD)
           throw new Error(`the data has ${(data.length - 2) / 2} bytes, expected ${plain.length * 32}`);
-        for (let i = 0; i < plain.length; i++) into[nameOf.get(plain[i]!)!] = readData[i]!(data.slice(2 + i * WORD, 2 + (i + 1) * WORD));
+        for (let i = 0; i < plain.length; i++) into[plainNames[i]!] = readData[i]!(data.slice(2 + i * WORD, 2 + (i + 1) * WORD));
       }
     : (data: Hex, into: Arguments) => {
         const result = coder.decode(raw, data);
-        for (let i = 0; i < plain.length; i++) into[nameOf.get(plain[i]!)!] = fromEthers(plain[i]!, result[i]);
+        for (let i = 0; i < plain.length; i++) into[plainNames[i]!] = fromEthers(plain[i]!, result[i]);
       };
 
   return {
@@ -67,13 +69,15 @@ function compileEvent(fragment: EventFragment): EventDecoder {
         throw new Error(`the log has ${topics.length - 1} indexed arguments, expected ${indexed.length}`);
       const decoded: Arguments = {};
       // The names keep the order of the declaration, whatever is indexed.
-      for (const name of nameOf.values()) decoded[name] = "";
-      for (let i = 0; i < indexed.length; i++) decoded[nameOf.get(indexed[i]!)!] = readTopic[i]!(topics[i + 1]!.slice(2));
+      for (const name of names) decoded[name] = "";
+      for (let i = 0; i < indexed.length; i++) decoded[indexedNames[i]!] = readTopic[i]!(topics[i + 1]!.slice(2));
       decodeData(data, decoded);
       return decoded;
     },
     revive(json) {
-      return Object.fromEntries(revivers.map(([name, revive]) => [name, revive(json[name])]));
+      const revived: Arguments = {};
+      for (const [name, revive] of revivers) revived[name] = revive(json[name]);
+      return revived;
     },
     present(json) {
       return Object.fromEntries(presenters.map(([name, present]) => [name, present(json[name])]));

@@ -7,7 +7,7 @@ import { LeaseLostError } from "../errors.ts";
 import { insertReorg } from "./changes.ts";
 import { forwardOf, insertDeliveries, planDeliveries, type Routed } from "./deliveries.ts";
 import { doubtAudit } from "./doubt.ts";
-import { copyText, type EventRow, insertEvents, type NewEvent, newJournalEvent, type ReadEvent } from "./events.ts";
+import { type EventRow, insertEvents, type NewEvent, newJournalEvent, type ReadEvent, rowWriter } from "./events.ts";
 import { planMissing, READ_AT_ONCE } from "./missing.ts";
 import { lockQueue } from "./queue-lock.ts";
 import { takeBack } from "./take-back.ts";
@@ -121,11 +121,12 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
 
   /** Logs decoded and written as rows, some at a time: what Postgres answers meanwhile is not kept waiting. */
   async function readAhead(logs: readonly Log[], seenAt: Date): Promise<ReadEvent[]> {
+    const textOf = rowWriter({ chainId, epoch, seenAt });
     const read: ReadEvent[] = [];
     for (const [i, log] of logs.entries()) {
       if (i % AHEAD_AT_ONCE === 0) await setImmediate();
       const event = { log, decoded: decode(log) };
-      read.push({ ...event, text: copyText(event, { chainId, epoch, seenAt }) });
+      read.push({ ...event, text: textOf(event) });
     }
     return read;
   }
