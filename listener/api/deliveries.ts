@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Sql } from "../db.ts";
-import { coversEvent } from "../journal/deliveries.ts";
+import { coversEvent, shownState } from "../journal/deliveries.ts";
 import { isOnlyPruned } from "../journal/pruned.ts";
 import { listOf, pageOf } from "./page.ts";
 import { read } from "./read.ts";
@@ -23,7 +23,7 @@ export const delivery = z.object({
 typeNames.add(delivery, { name: "Delivery" });
 export type Delivery = z.output<typeof delivery>;
 
-const COLUMNS = `d.queue, d.position, d.operation, d.state, d.attempts, d.last_error as "lastError", d.created_at as "createdAt",
+const COLUMNS = `d.queue, d.position, d.operation, ${shownState()} as state, d.attempts, d.last_error as "lastError", d.created_at as "createdAt",
   d.sent_at as "sentAt", d.done_at as "doneAt"`;
 
 const list = listOf("deliveries", delivery, z.int().positive());
@@ -39,8 +39,8 @@ export const deliveriesRead = () =>
     response: list.response,
     async handle({ sql, chainId, query }) {
       const { rows } = await sql.query<Delivery>(
-        `select ${COLUMNS} from deliveries d
-         where chain_id = $1 and queue = $2 and ($3::text is null or state = $3) and ($4::bigint is null or position < $4)
+        `select ${COLUMNS} from deliveries d join queues q using (chain_id, queue)
+         where chain_id = $1 and queue = $2 and ($3::text is null or ${shownState()} = $3) and ($4::bigint is null or position < $4)
          order by position desc limit $5`,
         [chainId, query.queue, query.state ?? null, query.cursor ?? null, query.limit + 1],
       );

@@ -190,7 +190,7 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
       signal: over,
       log,
     });
-  const journal = openJournal({ db, chainId, epoch: lease.epoch, app, contracts });
+  const journal = openJournal({ db, chainId, epoch: lease.epoch, app, contracts, relay });
 
   const record = async () => {
     await catchUp({ db, chainId, journal, contracts, sourceFor, log });
@@ -201,6 +201,7 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
     };
     const updates = follow(noteHeads(sourceFor(filter), onHead), await journal.checkpoint(), log);
     for await (const recorded of recordAll(journal, updates)) {
+      relay.add(recorded.handed);
       relay.wake(Object.keys(recorded.deliveries));
       webhooks.wake();
       activity.recorded(recorded);

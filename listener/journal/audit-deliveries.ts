@@ -1,7 +1,7 @@
 import type { CompiledRoute } from "../app.ts";
 import type { Sql } from "../db.ts";
 import type { Findings } from "./audit-findings.ts";
-import { MAX_SPREAD, reachesInto } from "./deliveries.ts";
+import { MAX_SPREAD, reachesInto, SENT_TO } from "./deliveries.ts";
 import { isPruned } from "./pruned.ts";
 import { dueUpTo } from "./waiting.ts";
 
@@ -188,7 +188,9 @@ export async function checkFlow(
   findings: Findings,
 ): Promise<void> {
   const count = async (query: string) => (await sql.query<{ n: number }>(query, [chainId, queue])).rows[0]?.n ?? 0;
-  const inFlight = await count("select count(*) as n from deliveries where chain_id = $1 and queue = $2 and state = 'sent'");
+  const inFlight = await count(
+    `select count(*) as n from deliveries where chain_id = $1 and queue = $2 and state = 'sent' and position <= ${SENT_TO}`,
+  );
   if (inFlight > window)
     findings.failed({ invariant: "I14", what: `in flight of queue ${queue}`, expected: `${window} at most`, found: inFlight });
   findings.checked("I14", 1);
@@ -197,7 +199,7 @@ export async function checkFlow(
     if (waiting > window)
       findings.failed({ invariant: "I14", what: `waiting jobs of queue ${queue}`, expected: `${window} at most`, found: waiting });
     const { rows: sent } = await sql.query<{ position: number; sends: number }>(
-      `select position, sends from deliveries where chain_id = $1 and queue = $2 and state = 'sent'
+      `select position, sends from deliveries where chain_id = $1 and queue = $2 and state = 'sent' and position <= ${SENT_TO}
          and sent_at < clock_timestamp() - $3 * interval '1 ms' order by position limit ${LOOKED_FOR}`,
       [chainId, queue, LOST_FOR],
     );

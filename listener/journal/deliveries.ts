@@ -3,6 +3,7 @@ import type { App, CompiledRoute, JournalEvent } from "../app.ts";
 import { cleanText, type Tx } from "../db.ts";
 import { describe } from "../errors.ts";
 import { type EventRow, toJournalEvent } from "./events.ts";
+import { queueKey } from "./queue-lock.ts";
 
 /** `replay` makes an effect again that is there already: its net effect is none, so it counts beside the others. */
 export type Operation = "apply" | "revert" | "run" | "replay";
@@ -84,11 +85,43 @@ function keyOf(route: CompiledRoute, event: JournalEvent): { key: string | null;
 }
 
 /**
+ * Deliveries that need not wait for their turn are stored as sent: a claim, and with it a version of each row, is spared. `queues`
+ * are those where that may be: without order per key, and with workers that look at the row.
+ *
+ * `take` says whether there is room for so many jobs of a queue at once, and counts on them then. If so, they are put into
+ * `handed`, and once the transaction is committed whoever gave `take` has to add their jobs; otherwise the relay finds the
+ * deliveries behind `queues.sent_to`.
+ */
+export type Release = { queues: ReadonlySet<string>; take(queue: string, count: number): boolean; handed: Handed[] };
+
+/** A delivery that is committed as sent, and has no job yet. */
+export type Handed = { queue: string; position: number; operation: Operation };
+
+/** SQL: the delivery `d` of queue `q` has, or had, a job. */
+export const isInFlight = (d = "d", q = "q") => `(${d}.state = 'sent' and ${d}.position <= ${q}.sent_to)`;
+
+/** SQL: the state of the delivery `d` of queue `q`. What may be sent and has no job yet is pending to whoever looks from outside. */
+export const shownState = (d = "d", q = "q") =>
+  `case when ${d}.state = 'sent' and ${d}.position > ${q}.sent_to then 'pending' else ${d}.state end`;
+
+/** SQL: how far the jobs of queue `$2` of chain `$1` have been made. */
+export const SENT_TO = "coalesce((select sent_to from queues where chain_id = $1 and queue = $2), 0)";
+
+/**
  * Gives each draft the next place in its queue and stores it. Locks the queues' rows, in order, until the end of `tx`.
+ *
+ * A draft is released where `release` has its queue, nothing is open there that later deliveries wait for, and the queue is
+ * not being rebuilt. Only the writer of the journal may release: of what bars the way its statements see all, for nobody else
+ * stores a revert. (A replay stored at the same moment may be missed, and bars nothing: what is new is not in it.)
  *
  * @returns how many deliveries each queue got
  */
-export async function insertDeliveries(tx: Tx, chainId: number, drafts: readonly Draft[]): Promise<Record<string, number>> {
+export async function insertDeliveries(
+  tx: Tx,
+  chainId: number,
+  drafts: readonly Draft[],
+  release?: Release,
+): Promise<Record<string, number>> {
   const counts = new Map<string, number>();
   if (drafts.length === 0) return {};
   for (const { queue } of drafts) counts.set(queue, (counts.get(queue) ?? 0) + 1);
@@ -99,15 +132,41 @@ export async function insertDeliveries(tx: Tx, chainId: number, drafts: readonly
     left.set(draft.queue, left.get(draft.queue)! - 1);
     return { ...draft, position: -left.get(draft.queue)! };
   });
-  await tx.query(
-    `with last as (
-       insert into queues as q (chain_id, queue, created)
-       select $1, queue, n from unnest($10::text[], $11::bigint[]) as c (queue, n)
-       on conflict (chain_id, queue) do update set created = q.created + excluded.created
+  const released = names.filter(name => release?.queues.has(name));
+  const { rows } = await tx.query<{ queue: string; created: number }>(
+    `with released as materialized (
+       select queue, room and not exists (
+         select from deliveries p where p.chain_id = $1 and p.queue = r.queue and p.state = 'pending'
+       ) and not exists (
+         select from deliveries s where s.chain_id = $1 and s.queue = r.queue and s.state = 'sent'
+           and s.position > coalesce((select sent_to from queues where chain_id = $1 and queue = r.queue), 0)
+       ) as handed
+       from unnest($12::text[], $13::boolean[]) as r (queue, room)
+       where pg_try_advisory_xact_lock_shared(${queueKey("r.queue")}) and not exists (
+         select from deliveries b
+         where b.chain_id = $1 and b.queue = r.queue and b.state in ('pending', 'sent') and b.operation in ('revert', 'replay'))
+     ), last as (
+       insert into queues as q (chain_id, queue, created, sent_to)
+       select $1, queue, n, case when (select handed from released r where r.queue = c.queue) then n else 0 end
+       from unnest($10::text[], $11::bigint[]) as c (queue, n)
+       on conflict (chain_id, queue) do update set created = q.created + excluded.created,
+         sent_to = case when excluded.sent_to > 0 then q.created + excluded.created else q.sent_to end
        returning queue, created
-     ) ${store("created + position", "join last using (queue)")}`,
-    [...columns(chainId, placed), names, names.map(name => counts.get(name))],
+     ), stored as (
+       ${store("created + position", "join last using (queue) left join released using (queue)", "released.queue is not null")}
+     ) select queue, created from last join released using (queue) where handed`,
+    [
+      ...columns(chainId, placed),
+      names,
+      names.map(name => counts.get(name)),
+      released,
+      released.map(name => release!.take(name, counts.get(name)!)),
+    ],
   );
+  const created = new Map(rows.map(row => [row.queue, row.created]));
+  for (const { queue, operation, position, error } of placed) {
+    if (error === null && created.has(queue)) release!.handed.push({ queue, operation, position: created.get(queue)! + position });
+  }
   return Object.fromEntries(counts);
 }
 
@@ -116,10 +175,11 @@ export async function storeDeliveries(tx: Tx, chainId: number, drafts: readonly 
   if (drafts.length > 0) await tx.query(store("position"), columns(chainId, drafts));
 }
 
-const store = (position: string, join = "") => `
-  insert into deliveries (chain_id, queue, position, operation, events, first_event, last_event, key, state, last_error)
+const store = (position: string, join = "", sent = "false") => `
+  insert into deliveries (chain_id, queue, position, operation, events, first_event, last_event, key, state, sends, sent_at, last_error)
   select $1, queue, ${position}, operation, events::bigint[], first_event, last_event, key,
-    case when error is null then 'pending' else 'dead' end, error
+    case when error is not null then 'dead' when ${sent} then 'sent' else 'pending' end,
+    case when error is null and ${sent} then 1 else 0 end, case when error is null and ${sent} then now() end, error
   from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[])
     as d (queue, position, operation, events, first_event, last_event, key, error) ${join}`;
 

@@ -5,7 +5,7 @@ import type { BlockRef, ChainUpdate, Checkpoint, Header, Hex, Log } from "../cha
 import { type Db, type Tx, transaction } from "../db.ts";
 import { LeaseLostError } from "../errors.ts";
 import { insertReorg } from "./changes.ts";
-import { forwardOf, insertDeliveries, planDeliveries, type Routed } from "./deliveries.ts";
+import { forwardOf, type Handed, insertDeliveries, planDeliveries, type Release, type Routed } from "./deliveries.ts";
 import { doubtAudit } from "./doubt.ts";
 import { type EventRow, insertEvents, type NewEvent, newJournalEvent, type ReadEvent, rowWriter } from "./events.ts";
 import { planMissing, READ_AT_ONCE } from "./missing.ts";
@@ -14,10 +14,24 @@ import { takeBack } from "./take-back.ts";
 import { heldBlock, notePlanned, planWaiting } from "./waiting.ts";
 import { NOTIFY } from "./wake.ts";
 
-export type JournalOptions = { db: Db; chainId: number; epoch: number; app: App; contracts: readonly ContractAt[] };
+export type JournalOptions = {
+  db: Db;
+  chainId: number;
+  epoch: number;
+  app: App;
+  contracts: readonly ContractAt[];
+  /** The relay of the same process: see `Release`. Without it all deliveries are claimed. */
+  relay?: { released: ReadonlySet<string>; take(queue: string, count: number): boolean };
+};
 
-/** What a commit did, for whoever waits for it or shows it. */
-export type Recorded = { update: ChainUpdate; events: NewEvent[]; orphaned: EventRow[]; deliveries: Record<string, number> };
+/** What a commit did, for whoever waits for it or shows it. The jobs of what was `handed` over are to be added now. */
+export type Recorded = {
+  update: ChainUpdate;
+  events: NewEvent[];
+  orphaned: EventRow[];
+  deliveries: Record<string, number>;
+  handed: Handed[];
+};
 
 /** What a backfill adds is final. */
 const FINAL = "finalized_number = $4::bigint, finalized_hash = $5::text";
@@ -66,7 +80,7 @@ export interface Journal {
   fillQueues(): Promise<void>;
 }
 
-export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptions): Journal {
+export function openJournal({ db, chainId, epoch, app, contracts, relay }: JournalOptions): Journal {
   const decode = createDecoder(contracts);
   const headRoutes = app.routes.filter(({ finality }) => finality === "latest");
   const waitingRoutes = app.routes.filter(({ finality }) => finality !== "latest");
@@ -90,13 +104,16 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     return rows[0];
   }
 
-  async function deliver(tx: Tx, routes: readonly CompiledRoute[], routed: readonly Routed[]) {
+  async function deliver(tx: Tx, routes: readonly CompiledRoute[], routed: readonly Routed[], release?: Release) {
     return insertDeliveries(
       tx,
       chainId,
       routes.flatMap(route => planDeliveries([route], routed, forwardOf(route))),
+      release,
     );
   }
+
+  const newRelease = (): Release | undefined => relay && { queues: relay.released, take: relay.take, handed: [] };
 
   async function extend(tx: Tx, update: Extract<ChainUpdate, { type: "extend" }>): Promise<Recorded> {
     const last = update.headers.at(-1)!;
@@ -113,10 +130,12 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     await (update.backfill ? insertFinalBlock(tx, chainId, last) : insertBlocks(tx, chainId, update.headers));
     await insertEvents(tx, events, { chainId, epoch, seenAt: update.seenAt });
     const straight = update.backfill !== undefined && planned !== null && planned === tip;
-    const deliveries = await deliver(tx, straight ? app.routes : headRoutes, toNewRouted(events));
+    const release = newRelease();
+    const deliveries = await deliver(tx, straight ? app.routes : headRoutes, toNewRouted(events), release);
     if (straight) await notePlanned(tx, { chainId, routes: waitingRoutes, upTo: last.number });
-    else Object.assign(deliveries, await planWaiting(tx, { app, chainId, routes: update.backfill ? waitingRoutes : countingRoutes }));
-    return { update, events, orphaned: [], deliveries };
+    else
+      Object.assign(deliveries, await planWaiting(tx, { app, chainId, routes: update.backfill ? waitingRoutes : countingRoutes, release }));
+    return { update, events, orphaned: [], deliveries, handed: release?.handed ?? [] };
   }
 
   /** Logs decoded and written as rows, some at a time: what Postgres answers meanwhile is not kept waiting. */
@@ -143,7 +162,7 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     await tx.query("delete from blocks where chain_id = $1 and number > $2", [chainId, above]);
     const taken = await takeBack(tx, { app, chainId, above });
     await insertReorg(tx, chainId, { ...counts, ancestor: update.ancestor, removed: taken.orphaned.map(({ position }) => position) });
-    return { update, events: [], ...taken };
+    return { update, events: [], ...taken, handed: [] };
   }
 
   async function finalize(tx: Tx, update: Extract<ChainUpdate, { type: "finalize" }>): Promise<Recorded> {
@@ -154,7 +173,9 @@ export function openJournal({ db, chainId, epoch, app, contracts }: JournalOptio
     );
     if (rowCount === 0) throw new LeaseLostError(epoch);
     await tx.query("delete from blocks where chain_id = $1 and number < $2", [chainId, update.block.number]);
-    return { update, events: [], orphaned: [], deliveries: await planWaiting(tx, { app, chainId, routes: waitingRoutes }) };
+    const release = newRelease();
+    const deliveries = await planWaiting(tx, { app, chainId, routes: waitingRoutes, release });
+    return { update, events: [], orphaned: [], deliveries, handed: release?.handed ?? [] };
   }
 
   /**

@@ -1,7 +1,9 @@
 import type { Tx } from "../db.ts";
 
-/** The key of the advisory lock on one queue of one chain, `$1` and `$2`. */
-export const QUEUE_KEY = "hashtextextended('sluice queue ' || $1::bigint || ' ' || $2::text, 0)";
+/** The key of the advisory lock on one queue of chain `$1`. */
+export const queueKey = (queue: string) => `hashtextextended('sluice queue ' || $1::bigint || ' ' || ${queue}::text, 0)`;
+/** The same of the queue `$2`. */
+export const QUEUE_KEY = queueKey("$2");
 
 /**
  * Keeps the queue to this transaction: meanwhile no relay sends from it, nobody else fills or rebuilds it. New deliveries

@@ -305,4 +305,17 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
       update audited set restarts = -1;
     `,
   },
+  {
+    name: "relay-2",
+    sql: `
+      -- sent_to: jobs were made of the deliveries that are 'sent' up to this place. Those behind it wait for room in the window.
+      alter table queues add column sent_to bigint not null default 0;
+      update queues q set sent_to = coalesce(
+        (select max(position) from deliveries d where d.chain_id = q.chain_id and d.queue = q.queue and d.state = 'sent'), 0);
+      create index deliveries_pending on deliveries (chain_id, queue, position) where state = 'pending';
+      -- The open ones that later deliveries of their queue wait for.
+      create index deliveries_barring on deliveries (chain_id, queue)
+        where state in ('pending', 'sent') and operation in ('revert', 'replay');
+    `,
+  },
 ];

@@ -1,5 +1,6 @@
 import type { BlockRef } from "../chain/types.ts";
 import type { Sql } from "../db.ts";
+import { isInFlight } from "./deliveries.ts";
 import { type Halted, readHalted } from "./halt.ts";
 import { type NodeRow, readNodes } from "./nodes.ts";
 
@@ -115,8 +116,8 @@ export async function countDeliveries(sql: Sql, chainId: number, queues: readonl
        q.created - q.removed - coalesce(o.pending, 0) - coalesce(o.in_flight, 0) - coalesce(d.failed, 0) as done
      from queues q
      left join (
-       select queue, count(*) filter (where state = 'pending') as pending, count(*) filter (where state = 'sent') as in_flight
-       from deliveries where chain_id = $1 and state in ('pending', 'sent') group by queue
+       select d.queue, count(*) filter (where not ${isInFlight()}) as pending, count(*) filter (where ${isInFlight()}) as in_flight
+       from deliveries d join queues q using (chain_id, queue) where chain_id = $1 and d.state in ('pending', 'sent') group by d.queue
      ) o using (queue)
      left join (
        select queue, count(*) as failed from deliveries where chain_id = $1 and state = 'dead' group by queue

@@ -1,6 +1,6 @@
 import type { App, CompiledRoute, DeliveryFinality } from "../app.ts";
 import type { Tx } from "../db.ts";
-import { insertDeliveries } from "./deliveries.ts";
+import { insertDeliveries, type Release } from "./deliveries.ts";
 import { planMissing } from "./missing.ts";
 
 /** Numbers of blocks: our tip, the last final one (-1 before there is one), and the one that the node calls safe, where we hold it. */
@@ -26,7 +26,13 @@ export const heldBlock = (number: string, hash: string) =>
  */
 export async function planWaiting(
   tx: Tx,
-  { app, chainId, routes, safe }: { app: App; chainId: number; routes: readonly CompiledRoute[]; safe?: number },
+  {
+    app,
+    chainId,
+    routes,
+    safe,
+    release,
+  }: { app: App; chainId: number; routes: readonly CompiledRoute[]; safe?: number; release?: Release | undefined },
 ): Promise<Record<string, number>> {
   if (routes.length === 0) return {};
   const { rows } = await tx.query<{ tip: number; finalized: number; planned: Record<string, number> }>(
@@ -42,7 +48,7 @@ export async function planWaiting(
     const upTo = dueUpTo(route.finality, { ...reached, safe });
     if (upTo <= above) continue;
     const { drafts } = await planMissing(tx, { app, chainId, route, names: [...route.events], above, upTo });
-    Object.assign(counts, await insertDeliveries(tx, chainId, drafts));
+    Object.assign(counts, await insertDeliveries(tx, chainId, drafts, release));
     await notePlanned(tx, { chainId, routes: [route], upTo });
   }
   return counts;

@@ -8,7 +8,7 @@ import { readOccurrences } from "../journal/events.ts";
 import { createOutage, type Log } from "../log.ts";
 import { jobId } from "./backend.ts";
 import { type CarriedJob, toCarriedJob } from "./carried-job.ts";
-import { claim, hasAny, type RelayOptions, resendMissing, untilAborted } from "./relay.ts";
+import { claim, type Desk, hasAny, type RelayOptions, resendMissing, untilAborted, withdrawReleased } from "./relay.ts";
 
 type CarriedQueue = Pick<Queue<CarriedJob>, "addBulk" | "getJob" | "getJobs" | "remove">;
 
@@ -40,7 +40,7 @@ const MAX_ERROR = 4_000;
  * of ours runs where the jobs are worked on. BullMQ keeps a finished job until its end is in the row; then it is removed. So
  * a row is done only by a job that was, and what Redis loses is sent again, under the same id, until it is.
  */
-export async function relayCarried(route: CompiledRoute, options: RelayOptions, onWake: (wake: () => void) => void): Promise<void> {
+export async function relayCarried(route: CompiledRoute, options: RelayOptions, onOpen: (desk: Desk) => void): Promise<void> {
   const { db, app, backend, chainId, window, log, signal } = options;
   const { queue } = route;
   const jobs = untilAborted(backend.openQueue(chainId, queue) as unknown as CarriedQueue, signal);
@@ -48,7 +48,7 @@ export async function relayCarried(route: CompiledRoute, options: RelayOptions, 
   const resendAfter = options.resendAfter ?? 3_000;
   const carried = { db, app, jobs, chainId, route, log, onSettled: options.onSettled };
   const { nap, wake } = createNaps(signal);
-  onWake(wake);
+  onOpen({ wake });
   if (backend.kind === "postgres") {
     log.warn(
       { queue },
@@ -58,8 +58,11 @@ export async function relayCarried(route: CompiledRoute, options: RelayOptions, 
 
   let pause = BUSY.from;
   let lookedAt = Date.now();
+  let begun = false;
   while (!signal.aborted) {
     try {
+      if (!begun) await withdrawReleased(db, chainId, queue);
+      begun = true;
       // Ends first: they make room, and what waits for them may be sent then.
       const moved = (await settleEnded(carried)) + (await send(carried, await claim(db, { chainId, route, window })));
       if (Date.now() - lookedAt >= resendAfter) {

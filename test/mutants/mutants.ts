@@ -55,6 +55,27 @@ export const mutants: readonly Mutant[] = [
     caughtBy: mirror(relay, "goes on where another relay was stopped between its mark and its jobs"),
   },
   {
+    name: "what is stored as sent does not look for what it has to wait for",
+    file: "listener/journal/deliveries.ts",
+    replace: "and b.operation in ('revert', 'replay')",
+    by: "and false",
+    caughtBy: mirror(relay, "has what comes after a revert wait for it, room or not"),
+  },
+  {
+    name: "no window for what is stored as sent",
+    file: relay,
+    replace: "greatest(0, $3 - n) from busy",
+    by: "1000000",
+    caughtBy: mirror(relay, "has no more jobs than the window of what was stored as sent, however much that is"),
+  },
+  {
+    name: "a new relay looks only for what was lost long ago",
+    file: relay,
+    replace: "let resendAfter = 0;",
+    by: "let resendAfter = options.resendAfter ?? 3_000;",
+    caughtBy: mirror(relay, "adds at once what another listener stored as sent and did not live to add"),
+  },
+  {
     name: "no window",
     file: relay,
     replace: "db.query<Sent>(CLAIM, [chainId, route.queue, window, carried])",

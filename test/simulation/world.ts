@@ -6,9 +6,10 @@ import { type Db, isDbOutage } from "../../listener/db.ts";
 import { LeaseLostError } from "../../listener/errors.ts";
 import { catchUp } from "../../listener/journal/catch-up.ts";
 import { enterChain } from "../../listener/journal/chains.ts";
+import type { Handed } from "../../listener/journal/deliveries.ts";
 import { type Journal, openJournal } from "../../listener/journal/journal.ts";
 import { acquireLease, type Lease } from "../../listener/journal/lease.ts";
-import { relayNext, resendLost } from "../../listener/queues/relay.ts";
+import { addJobs, isReleased, relayNext, resendLost } from "../../listener/queues/relay.ts";
 import { createDelivery } from "../../listener/worker/worker.ts";
 import { type Random, randomFrom } from "../../scripts/support/random.ts";
 import { simChain, TOKEN_ADDRESS, TOKEN_BLOCK } from "../support/chain-sim/chain.ts";
@@ -57,6 +58,9 @@ export async function openSimulation({ db, chainId, seed }: { db: Db; chainId: n
   const writers: Writer[] = [];
   const found = { wrong: [] as string[], epoch: 0, commits: 0, reorgs: 0, stale: 0, deaths: 0 };
   let resentAt = 0;
+  const released = new Set(app.routes.filter(isReleased).map(({ queue }) => queue));
+  /** Where the next look at a queue may begin, as far as its relay remembers. */
+  const begins = new Map<string, number>();
 
   const deployment = { chainId, contracts: { SluiceToken: { address: TOKEN_ADDRESS, block: TOKEN_BLOCK } } };
   const { contracts, filter } = followed(app, deployment);
@@ -93,7 +97,9 @@ export async function openSimulation({ db, chainId, seed }: { db: Db; chainId: n
     await db.query("update checkpoint set lease_until = '-infinity' where chain_id = $1", [chainId]);
     const process = faultyDb(db);
     const lease = await acquireLease({ db, chainId, writer: `writer ${++now}`, duration: LEASE, log: silent, signal: never });
-    const journal = openJournal({ db: process.db, chainId, epoch: lease.epoch, app, contracts });
+    // Beside a relay that mostly has room. One of a writer that was replaced does not know how much there is.
+    const relay = { released, take: () => random.below(4) > 0 };
+    const journal = openJournal({ db: process.db, chainId, epoch: lease.epoch, app, contracts, relay });
     let writer: Writer | undefined;
     const rest = resting();
     const start = async () => {
@@ -138,8 +144,10 @@ export async function openSimulation({ db, chainId, seed }: { db: Db; chainId: n
     let lost = true;
     const killed = await within(writer.process, fault, async () => {
       try {
-        await writer.journal.record(update);
+        const { handed } = await writer.journal.record(update);
         lost = false;
+        // A process may end before it adds the jobs of what it committed.
+        if (random.below(6) > 0) await addHanded(handed);
       } catch (error) {
         if (!(error instanceof LeaseLostError)) throw error;
         found.stale += 1;
@@ -158,15 +166,28 @@ export async function openSimulation({ db, chainId, seed }: { db: Db; chainId: n
     return true;
   }
 
+  async function addHanded(handed: readonly Handed[]): Promise<void> {
+    for (const [queue, own] of Map.groupBy(handed, ({ queue }) => queue)) {
+      const sent = own.map(delivery => ({ ...delivery, sends: 1 }));
+      await addJobs(store.jobs(queue), chainId, queue, sent).catch(error => {
+        if (!/OOM/.test(String(error))) throw error;
+      });
+    }
+  }
+
   async function relay(queue: string, fault?: DbFault): Promise<number> {
     const route = app.routes.find(route => route.queue === queue)!;
     const process = faultyDb(db);
     let moved = 0;
     await within(process, fault, async () => {
-      moved = await relayNext(process.db, store.jobs(queue), { chainId, route, window }).catch(error => {
-        if (/OOM/.test(String(error))) return 0;
-        throw error;
-      });
+      try {
+        const from = random.below(10) > 0 ? begins.get(queue) : undefined;
+        const next = await relayNext(process.db, store.jobs(queue), { chainId, route, window, from });
+        moved = next.moved;
+        begins.set(queue, next.from);
+      } catch (error) {
+        if (!/OOM/.test(String(error))) throw error;
+      }
     });
     return moved;
   }

@@ -3,7 +3,7 @@ import type { App } from "../../listener/app.ts";
 import type { ContractAt } from "../../listener/chain/events.ts";
 import type { Db } from "../../listener/db.ts";
 import { enterChain } from "../../listener/journal/chains.ts";
-import { openJournal } from "../../listener/journal/journal.ts";
+import { type JournalOptions, openJournal } from "../../listener/journal/journal.ts";
 import { JOURNAL_MIGRATIONS } from "../../listener/journal/schema.ts";
 import { openTestDatabase, type TestDatabase } from "./database.ts";
 import { SCRIPTED_ADDRESS } from "./scripted-chain.ts";
@@ -21,8 +21,9 @@ export async function openTestJournal(app: App) {
   const { db } = base;
   const identity = { chainId, genesis: "0x00", instance: undefined, development: true };
   await enterChain(db, stubRpc({}), identity, { chainId, contracts: { Meter: { address: SCRIPTED_ADDRESS, block: 1 } } });
-  /** Another writer, with this epoch. */
-  const writer = (epoch: number) => openJournal({ db, chainId, epoch, app, contracts: contractsOf(app) });
+  /** Another writer, with this epoch, and beside this relay. */
+  const writer = (epoch: number, relay?: JournalOptions["relay"]) =>
+    openJournal({ db, chainId, epoch, app, contracts: contractsOf(app), ...(relay ? { relay } : {}) });
   /** A writer of another application on the same tables. */
   const writerOf = (other: App) => openJournal({ db, chainId, epoch: 0, app: other, contracts: contractsOf(other) });
   return { ...base, chainId, journal: writer(0), writer, writerOf };

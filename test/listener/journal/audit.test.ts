@@ -228,10 +228,15 @@ describe("audit", () => {
     await sql(
       "insert into deliveries (chain_id, queue, position, operation, events, first_event, last_event, state, sent_at) values (CHAIN, 'added', 99, 'apply', '{}', 1, 1, 'sent', now() - interval '1 hour')",
     );
+    // What has no job yet is not in flight.
+    assert.deepEqual(invariants(await auditSince({ ...options, jobs: jobs(1, false), window: 0 })), new Set(["I14"]));
+    assert.deepEqual((await auditSince({ ...options, window: 0 })).failures, []);
+    await sql("update queues set sent_to = sent_to + 1000 where chain_id = CHAIN and queue = 'added'");
     assert.deepEqual(invariants(await auditSince({ ...options, jobs: jobs(1, false) })), new Set(["I15"]));
     assert.deepEqual(invariants(await auditSince({ ...options, window: 0 })), new Set(["I14"]));
     assert.deepEqual(invariants(await audit(options)), new Set(["I15"]));
     await sql("delete from deliveries where chain_id = CHAIN and position = 99");
+    await sql("update queues set sent_to = sent_to - 1000 where chain_id = CHAIN and queue = 'added'");
     assert.deepEqual((await audit({ ...options, jobs: jobs(100, false) })).failures, []);
   });
 

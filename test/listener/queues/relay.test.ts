@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { afterEach, it } from "node:test";
 import type { App } from "../../../listener/app.ts";
+import { transaction } from "../../../listener/db.ts";
+import { lockQueue } from "../../../listener/journal/queue-lock.ts";
 import { eventually } from "../../support/eventually.ts";
 import { added, ledger, ledgerRoute, meterApp } from "../../support/meter.ts";
 import { onBothBackends, openRig, type Rig } from "../../support/rig.ts";
@@ -284,9 +286,122 @@ onBothBackends("relay", kind => {
     const { chain, names } = busy(5);
     await rig.record(chain.extend(names));
     await rig.db.query("update deliveries set state = 'sent', sends = 1, sent_at = now() where chain_id = $1", [rig.chainId]);
+    await rig.db.query("update queues set sent_to = created where chain_id = $1", [rig.chainId]);
     rig.startRelay();
     await rig.startWorkers();
     await rig.settled();
     assert.equal((await rig.calls()).length, 5);
+  });
+
+  /** A writer beside a relay that has so much room. */
+  const beside = async (room: number) => {
+    const writer = rig.writer(0, { released: new Set(["ledger"]), take: (_, count) => count <= room });
+    await writer.checkpoint();
+    return writer;
+  };
+  const sentTo = async () => (await rig.db.query("select sent_to from queues where chain_id = $1", [rig.chainId])).rows[0].sent_to;
+
+  it("adds the jobs of what was stored as sent, without a claim", async () => {
+    await open(meterApp(ledgerRoute(ledger())));
+    const { chain, names } = busy(8);
+    const relay = rig.startRelay({ resendAfter: 600_000 });
+    // Until the first look at the queue nothing is known of its room.
+    await eventually(() => relay.take("ledger", 100));
+    assert.equal(relay.take("ledger", 101), false, "more than the window has room for");
+    const writer = rig.writer(0, relay);
+    await writer.checkpoint();
+    relay.wake(["ledger"]);
+    await eventually(() => relay.take("ledger", 8));
+    const { handed } = await writer.record(chain.extend(names));
+    assert.deepEqual([handed.length, await sentTo(), total(await counts())], [8, 8, 0]);
+    assert.deepEqual([...new Set((await rig.deliveries()).map(({ state, sends }) => `${state} ${sends}`))], ["sent 1"]);
+    relay.add(handed);
+    await eventually(async () => total(await counts()) === 8);
+    await rig.startWorkers();
+    await rig.settled();
+    assert.deepEqual(await rig.sums(), await rig.trueSums());
+  });
+
+  it("adds at once what another listener stored as sent and did not live to add", async () => {
+    await open(meterApp(ledgerRoute(ledger())));
+    const { chain, names } = busy(150);
+    await (await beside(1_000)).record(chain.extend(names));
+    assert.equal(await sentTo(), 150);
+    rig.startRelay({ resendAfter: 600_000, window: 1_000 });
+    await eventually(async () => total(await counts()) === 150);
+    await rig.startWorkers();
+    await rig.settled();
+    assert.equal((await rig.calls()).length, 150);
+  });
+
+  it("has no more jobs than the window of what was stored as sent, however much that is", async () => {
+    await open(meterApp(ledgerRoute(ledger())));
+    const { chain, names } = busy(60);
+    const { handed } = await (await beside(0)).record(chain.extend(names));
+    assert.deepEqual([handed.length, (await sent()).length, await sentTo()], [0, 60, 0]);
+    const relay = rig.startRelay({ window: 10, resendAfter: 20 });
+    await eventually(async () => total(await counts()) === 10);
+    await rig.db.query("update deliveries set state = 'done' where chain_id = $1 and position <= 5", [rig.chainId]);
+    relay.wake(["ledger"]);
+    await eventually(async () => total(await counts()) === 15);
+    assert.equal(await sentTo(), 15);
+    // Nothing behind it is taken for lost, though it was stored as sent long ago.
+    await rig.db.query("update deliveries set sent_at = now() - interval '1 hour' where chain_id = $1 and position > 5", [rig.chainId]);
+    await rig.startWorkers();
+    await rig.settled();
+    assert.deepEqual([...new Set((await rig.deliveries()).map(({ sends }) => sends))], [1]);
+    assert.equal((await rig.calls()).length, 55);
+  });
+
+  it("has what comes after a revert wait for it, room or not", async () => {
+    await open(meterApp(ledgerRoute(ledger())));
+    const chain = scriptedChain("a1 a2")
+      .logs("a2", [added(1, 2)])
+      .forkAt("a1", "b2 b3")
+      .logs("b2", [added(1, 3)])
+      .logs("b3", [added(1, 4)]);
+    const writer = await beside(1_000);
+    await writer.record(chain.extend("a1 a2"));
+    await writer.record(chain.reorg("a1", "a2"));
+    const { handed } = await writer.record(chain.extend("b2"));
+    assert.deepEqual(handed, []);
+    assert.deepEqual(await rig.states("ledger"), ["1 apply 1 sent", "2 revert 1 pending", "3 apply 2 pending"]);
+    rig.startRelay({ resendAfter: 600_000 });
+    await rig.startWorkers();
+    await rig.settled();
+    // With the revert done the way is free.
+    assert.equal((await writer.record(chain.extend("b3"))).handed.length, 1);
+    assert.equal(await sentTo(), 4);
+  });
+
+  it("has what comes while a queue is rebuilt wait for it, room or not", async () => {
+    await open(meterApp(ledgerRoute(ledger())));
+    const { chain } = busy(2);
+    const writer = await beside(1_000);
+    await writer.record(chain.extend("a1"));
+    await transaction(rig.db, async tx => {
+      await lockQueue(tx, rig.chainId, "ledger");
+      assert.deepEqual((await writer.record(chain.extend("a2"))).handed, []);
+    });
+    assert.deepEqual(await rig.states("ledger"), ["1 apply 1 sent", "2 apply 2 pending"]);
+    rig.startRelay();
+    await rig.startWorkers();
+    await rig.settled();
+    assert.deepEqual(await rig.sums(), await rig.trueSums());
+  });
+
+  it("takes back into the order of its key what was stored as sent before the route had one", async () => {
+    await open(meterApp(ledgerRoute(ledger(), byAccount as object)));
+    const { chain, names } = busy(6, 2);
+    await (await beside(0)).record(chain.extend(names));
+    rig.startRelay({ window: 10, resendAfter: 600_000 });
+    await eventually(async () => (await sent()).length === 2);
+    assert.deepEqual(
+      (await sent()).map(({ position }) => position),
+      [1, 2],
+    );
+    await rig.startWorkers();
+    await rig.settled();
+    assert.deepEqual(await rig.sums(), await rig.trueSums());
   });
 });
