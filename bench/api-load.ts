@@ -21,7 +21,7 @@ import { openPostgres } from "../listener/embedded/postgres.ts";
 import { randomFrom } from "../scripts/support/random.ts";
 import { eventually } from "../test/support/eventually.ts";
 import { freePort } from "../test/support/ports.ts";
-import { sluice } from "../test/support/processes.ts";
+import { run, sluice } from "../test/support/processes.ts";
 import type { Seen } from "./api-readers.ts";
 import { findKinds, quantilesOf, sendAtRate } from "./api-requests.ts";
 import { personAt, seedJournal } from "./api-seed.ts";
@@ -85,7 +85,10 @@ const { rows } = await db.query<{ data_directory: string }>("show data_directory
 const postmaster = Number(readFileSync(join(rows[0]!.data_directory, "postmaster.pid"), "utf8").split("\n")[0]);
 await db.end();
 const inspector = await freePort();
-const server = sluice("serve", { ...environment, ...inspectable(inspector) });
+// As `npm run serve` starts it, with its flags for V8.
+const [, ...command] = (JSON.parse(readFileSync("package.json", "utf8")) as { scripts: { serve: string } }).scripts.serve.split(" ");
+const { PATH, HOME } = process.env;
+const server = run(process.execPath, command, { PATH, HOME, ...environment, ...inspectable(inspector) });
 stack.defer(async () => void (await server.end()));
 const url = `http://127.0.0.1:${port}`;
 await eventually(async () => (await fetch(`${url}/api/v1/status`)).ok, { timeout: 30_000 });

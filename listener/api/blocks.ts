@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
-import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
+import { LISTED_COLUMNS, type ListedEvent } from "../journal/events.ts";
 import { event, showEvent } from "./event.ts";
 import { listOf, MAX_LIMIT, pageOf } from "./page.ts";
 import { read } from "./read.ts";
@@ -90,13 +90,13 @@ async function readHeader(sql: Sql, chainId: number, number: number) {
   return rows[0];
 }
 
-async function readEventsOf(sql: Sql, chainId: number, number: number): Promise<{ count: number; rows: EventRow[] }> {
+async function readEventsOf(sql: Sql, chainId: number, number: number): Promise<{ count: number; rows: ListedEvent[] }> {
   const { rows: counts } = await sql.query<{ count: number }>(
     "select count(*) from events where chain_id = $1 and block_number = $2 and live",
     [chainId, number],
   );
-  const { rows } = await sql.query<EventRow>(
-    `select ${EVENT_COLUMNS} from events where chain_id = $1 and block_number = $2 and live order by log_index limit $3`,
+  const { rows } = await sql.query<ListedEvent>(
+    `select ${LISTED_COLUMNS} from events where chain_id = $1 and block_number = $2 and live order by log_index limit $3`,
     [chainId, number, MAX_LIMIT],
   );
   return { count: counts[0]!.count, rows };

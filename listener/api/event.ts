@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
-import { type EventRow, eventId } from "../journal/events.ts";
+import { eventId, type ListedEvent } from "../journal/events.ts";
 import { address, block, hash, typeNames } from "./schemas.ts";
 
 export const EVENT_STATUSES = ["included", "finalized", "orphaned", "undecodable"] as const;
@@ -28,7 +28,7 @@ typeNames.add(event, { name: "Event" });
 export type EventView = z.output<typeof event>;
 
 /** A row of `events` as it is shown. `finalized`: the number of the last final block, -1 before there is one. */
-export function showEvent(app: App, row: EventRow, finalized: number): EventView {
+export function showEvent(app: App, row: ListedEvent, finalized: number): EventView {
   return {
     id: eventId(row.chain_id, row.block_hash, row.log_index),
     position: row.position,
@@ -45,7 +45,7 @@ export function showEvent(app: App, row: EventRow, finalized: number): EventView
   };
 }
 
-function statusOf(row: EventRow, finalized: number): EventStatus {
+function statusOf(row: ListedEvent, finalized: number): EventStatus {
   if (!row.live) return "orphaned";
   if (row.error !== null) return "undecodable";
   return row.block_number <= finalized ? "finalized" : "included";

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
-import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
+import { LISTED_COLUMNS, type ListedEvent } from "../journal/events.ts";
 import { EVENT_STATUSES, type EventStatus, event, readFinalized, showEvent } from "./event.ts";
 import { listOf, pageOf } from "./page.ts";
 import { HttpProblem } from "./problem.ts";
@@ -52,7 +52,7 @@ export function eventsRead(app: App) {
 async function findEvents(
   sql: Sql,
   { chainId, app, finalized, filter, page }: { chainId: number; app: App; finalized: number; filter: Filter; page: Page },
-): Promise<EventRow[]> {
+): Promise<ListedEvent[]> {
   const values: unknown[] = [chainId, page.limit + 1];
   const conditions = ["chain_id = $1"];
   const where = (condition: (value: string) => string, value: unknown) => {
@@ -83,8 +83,8 @@ async function findEvents(
     if (open === undefined && filter.status === "included") return [];
     if (open !== undefined) where(value => `position ${filter.status === "included" ? ">=" : "<"} ${value}`, open);
   }
-  const { rows } = await sql.query<EventRow>(
-    `select ${EVENT_COLUMNS} from events where ${conditions.join(" and ")} order by position desc limit $2`,
+  const { rows } = await sql.query<ListedEvent>(
+    `select ${LISTED_COLUMNS} from events where ${conditions.join(" and ")} order by position desc limit $2`,
     values,
   );
   return rows;

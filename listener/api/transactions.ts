@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
-import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
+import { LISTED_COLUMNS, type ListedEvent } from "../journal/events.ts";
 import { event, readFinalized, showEvent } from "./event.ts";
 import { MAX_LIMIT } from "./page.ts";
 import { read } from "./read.ts";
@@ -19,8 +19,8 @@ export const transactionRead = (app: App) =>
       events: z.array(event).describe(`${MAX_LIMIT} at most; all of them are in events?transaction={hash}`),
     }),
     async handle({ sql, chainId, params }) {
-      const { rows } = await sql.query<EventRow>(
-        `select ${EVENT_COLUMNS} from events where transaction_hash = $2 and chain_id = $1 order by position limit $3`,
+      const { rows } = await sql.query<ListedEvent>(
+        `select ${LISTED_COLUMNS} from events where transaction_hash = $2 and chain_id = $1 order by position limit $3`,
         [chainId, params.hash, MAX_LIMIT],
       );
       if (rows.length === 0) return undefined;

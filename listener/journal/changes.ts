@@ -1,7 +1,7 @@
 import type { App } from "../app.ts";
 import type { BlockRef } from "../chain/types.ts";
 import type { Sql, Tx } from "../db.ts";
-import { EVENT_COLUMNS, type EventRow, eventId } from "./events.ts";
+import { eventId, LISTED_COLUMNS, type ListedEvent } from "./events.ts";
 
 /**
  * What happened to the journal as one sequence: events by position, and each reorg after the last event that was recorded
@@ -11,7 +11,7 @@ export type Cursor = { position: number; reorgs: number };
 
 export type Change =
   /** `finalized`: the number of the last final block when the row was read, -1 before there is one. */
-  | { type: "event"; cursor: Cursor; row: EventRow; finalized: number }
+  | { type: "event"; cursor: Cursor; row: ListedEvent; finalized: number }
   /** `removed`: ids of the events that it took back, the newest first. `ancestor` is null where nothing was left. */
   | { type: "reorg"; cursor: Cursor; ancestor: BlockRef | null; removed: string[]; at: Date };
 
@@ -46,7 +46,7 @@ export function parseCursor(text: string): Cursor | undefined {
 export const isBefore = (a: Cursor, b: Cursor) => a.position < b.position || a.reorgs < b.reorgs;
 
 /** Whether an event is wanted. */
-export function createMatcher(app: App, { event, contract, account }: ChangeFilter): (row: EventRow) => boolean {
+export function createMatcher(app: App, { event, contract, account }: ChangeFilter): (row: ListedEvent) => boolean {
   return row =>
     (event === undefined || row.name === event) &&
     (contract === undefined || row.contract === contract) &&
@@ -133,10 +133,10 @@ async function readEventsBetween(
   sql: Sql,
   chainId: number,
   { after, to, filter }: { after: number; to: number; filter: ChangeFilter },
-): Promise<EventRow[]> {
+): Promise<ListedEvent[]> {
   // An address somewhere in the text of the arguments is only a first sieve: the matcher knows which of them are addresses.
-  const { rows } = await sql.query<EventRow>(
-    `select ${EVENT_COLUMNS} from events
+  const { rows } = await sql.query<ListedEvent>(
+    `select ${LISTED_COLUMNS} from events
      where chain_id = $1 and position > $2 and position <= $3 and ($4::text is null or name = $4) and ($5::text is null or contract = $5)
        and ($6::text is null or strpos(arguments::text, $6) > 0)
      order by position`,

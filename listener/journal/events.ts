@@ -28,6 +28,12 @@ export type EventRow = {
 export const EVENT_COLUMNS = `chain_id, position, block_number, block_hash, block_timestamp, transaction_hash, log_index,
   address, contract, name, arguments, topics, data, error, live, seen_at`;
 
+/** What of an event is shown in lists and streams: all but the raw log, which costs as much to read as the rest. */
+export type ListedEvent = Omit<EventRow, "topics" | "data" | "seen_at">;
+
+export const LISTED_COLUMNS = `chain_id, position, block_number, block_hash, block_timestamp, transaction_hash, log_index,
+  address, contract, name, arguments, error, live`;
+
 /** SQL: how often the block of the event `e` has come so far: once, unless it was orphaned and came back. Those are few, and indexed. */
 export const TIME = `1 + (select count(*) from events o where o.chain_id = e.chain_id and o.block_hash = e.block_hash
   and o.log_index = e.log_index and not o.live and o.position < e.position)`;
