@@ -108,6 +108,27 @@ describe("the stream", () => {
     assert.deepEqual(given, Object.values(expected));
   });
 
+  it("gives each of many live readers what it wants of the same changes, and the same bytes where they want the same", async () => {
+    const queries = ["", "", "?event=Registered", `?account=${account(4)}`, `?account=${account(4)}&event=Registered`, "?contract=Other"];
+    const readers = await Promise.all(queries.map(query => open(query)));
+    await eventually(() => readers.every(({ stream }) => stream.lastId !== ""));
+    const { events } = await get("status");
+    await world.extend([transfer(account(1), account(4), 1n), registered(account(4), "four"), transfer(account(1), account(3), 1n)]);
+    await world.extend([transfer(account(4), account(3), 1n)]);
+    const wanted = [[1, 2, 3, 4], [1, 2, 3, 4], [2], [1, 2, 4], [2], []];
+    await Promise.all(readers.map((reader, i) => reader.took(wanted[i]!.length)));
+    // Past what it did not want too, so that nothing more can come.
+    await eventually(() => readers.every(({ stream }) => stream.lastId === `${events + 4}-1`));
+    assert.deepEqual(
+      readers.map(reader => reader.changes().map(({ data }) => data.position - events)),
+      wanted,
+    );
+    const raw = readers.map(({ stream }) => stream.text.match(/event: event\n(?:.+\n)+/g));
+    assert.deepEqual(raw[0], raw[1]);
+    assert.ok(raw[0]!.includes(raw[2]![0]!));
+    await Promise.all(readers.map(reader => reader.close()));
+  });
+
   it("does not take a text that reads like an address for one", async () => {
     const stream = await open(`?account=${account(7)}`);
     await eventually(() => stream.stream.lastId !== "");
