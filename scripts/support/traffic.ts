@@ -149,7 +149,8 @@ async function connect(url: string): Promise<JsonRpcApiProvider> {
   const settings = { batchMaxCount: 1, cacheTimeout: -1, pollingInterval: 100 };
   if (url.startsWith("ws")) return new WebSocketProvider(url, undefined, settings);
   const request = new FetchRequest(url);
-  request.timeout = 5_000;
+  // A node that is there answers, however much it has to mine before.
+  request.timeout = 30_000;
   request.body = { jsonrpc: "2.0", id: 1, method: "eth_chainId", params: [] };
   const chainId = BigInt((await request.send()).bodyJson.result);
   return new JsonRpcProvider(url, undefined, { ...settings, staticNetwork: Network.from(chainId) });

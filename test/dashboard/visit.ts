@@ -1,7 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import axe, { type AxeResults } from "axe-core";
-import type { Browser, Page } from "playwright-core";
+import type { Browser, Page, Request } from "playwright-core";
+import { eventually } from "../support/eventually.ts";
 
 const SHOTS = join("test-output", "screenshots");
 
@@ -16,6 +17,8 @@ export type Visit = {
   shot(name: string, options?: { whole?: boolean }): Promise<void>;
   /** The rules of axe-core that this page breaks, with where. */
   violations(): Promise<string[]>;
+  /** Waits until every request of the page was answered; not for a page with a stream. */
+  loaded(): Promise<unknown>;
   /** By how many pixels the page is wider than the window. */
   overflow(): Promise<number>;
   close(): Promise<void>;
@@ -29,6 +32,9 @@ export async function visit(browser: Browser, url: string, { width = 1280, heigh
   const complaints: string[] = [];
   page.on("console", message => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", error => complaints.push(error.message));
+  const asked = new Set<Request>();
+  page.on("request", request => void asked.add(request));
+  for (const end of ["requestfinished", "requestfailed"] as const) page.on(end as "requestfinished", request => void asked.delete(request));
   page.on("dialog", dialog => {
     complaints.push(`a dialog: ${dialog.message()}`);
     void dialog.dismiss();
@@ -50,6 +56,10 @@ export async function visit(browser: Browser, url: string, { width = 1280, heigh
       await page.evaluate(axe.source);
       const { violations } = await page.evaluate<AxeResults>("axe.run({ resultTypes: ['violations'] })");
       return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target} ${failureSummary}`));
+    },
+    async loaded() {
+      await page.waitForLoadState();
+      await eventually(() => asked.size === 0, { timeout: 60_000, what: () => [...asked].map(request => request.url()) });
     },
     overflow: () => page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"),
     close: () => context.close(),

@@ -70,13 +70,13 @@ export const run: FaultRun = async ({ times, seed, log }) => {
   return row;
 };
 
-/** Puts logs into one block and works until nothing is open; what cannot be decoded becomes a dead letter. Gives the seconds. */
+/** Puts logs into one block and works until nothing is open; what cannot be decoded becomes a dead letter. Gives the virtual seconds. */
 async function takeIn(simulation: Simulation, logs: readonly Hostile[]): Promise<number> {
   const { chain, db, chainId, writers } = simulation;
   // In transactions of some logs each: the RLP of ethers takes time with the square of a receipt's size.
   const transactions = Array.from({ length: Math.ceil(logs.length / PER_BLOCK) }, (_, n) => logs.slice(n * PER_BLOCK, (n + 1) * PER_BLOCK));
   chain.mineRaw(transactions);
-  const began = performance.now();
+  const began = simulation.now();
   for (;;) {
     const writer = writers.at(-1);
     if (!writer) await simulation.takeOver();
@@ -90,7 +90,7 @@ async function takeIn(simulation: Simulation, logs: readonly Hostile[]): Promise
       "select distinct queue from deliveries where chain_id = $1 and state in ('pending', 'sent')",
       [chainId],
     );
-    if (rows.length === 0) return (performance.now() - began) / 1_000;
+    if (rows.length === 0) return (simulation.now() - began) / 1_000;
     if (rounds > 200) throw new Error(`stuck: ${JSON.stringify(rows)}`);
     for (const { queue } of rows) {
       while ((await simulation.relay(queue)) > 0);

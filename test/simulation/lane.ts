@@ -59,7 +59,7 @@ export async function openLane({ db, chainId, seed, nodes, verify }: LaneOptions
           if (failure) return true;
           return tip === chain.head.hash;
         },
-        { timeout: 20_000, what: () => `the journal of seed ${seed} is at the chain's head, block ${chain.head.number}` },
+        { timeout: 60_000, what: () => `the journal of seed ${seed} is at the chain's head, block ${chain.head.number}` },
       );
       if (failure) throw failure;
       return (performance.now() - began) / 1_000;
