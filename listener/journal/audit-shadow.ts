@@ -19,20 +19,24 @@ const AT_ONCE = 10_000;
 const APPLIED_AT_ONCE = 500;
 
 type Context = { chainId: number; app: App };
-type Shadowed = { projection: Projection; routes: readonly CompiledRoute[] };
 type Delivery = { position: number; operation: Operation; state: string; events: number[] };
 /** A table's name and the columns that tell its rows apart: its primary key, or all of them where it has none. */
 type Keyed = { table: string; key: readonly string[] };
+/** A projection with the routes that feed it, and its tables, which `prepareShadow` looks up. */
+type Shadowed = { projection: Projection; routes: readonly CompiledRoute[]; tables: Keyed[] };
 
-/** The projections with the routes that feed them. */
+/** What `prepareShadow` begins with. */
 export const shadowed = (app: App): Shadowed[] =>
-  app.projections.map(projection => ({ projection, routes: app.routes.filter(route => route.projection === projection) }));
+  app.projections.map(projection => ({ projection, routes: app.routes.filter(route => route.projection === projection), tables: [] }));
 
 /** Statements of `tx` find the shadows before the real tables from here on. */
 export const enterShadows = (tx: Tx) => tx.query(`set local search_path = ${AUDIT_SCHEMA}, ${SCHEMA}`);
 
 /** Creates a projection's shadow tables where they lack, or anew where the real ones changed their columns, empty then. */
-export async function prepareShadow(tx: Tx, chainId: number, { projection, routes }: Shadowed): Promise<void> {
+export async function prepareShadow(tx: Tx, chainId: number, shadow: Shadowed): Promise<void> {
+  const { projection, routes } = shadow;
+  shadow.tables = [];
+  for (const table of projection.tables) shadow.tables.push(await keyOf(tx, table));
   const columns = (schema: string, table: string) =>
     `(select string_agg(attname || ' ' || format_type(atttypid, atttypmod), ',' order by attnum) from pg_attribute
       where attrelid = to_regclass('${schema}.${table}') and attnum > 0 and not attisdropped)`;
@@ -44,8 +48,8 @@ export async function prepareShadow(tx: Tx, chainId: number, { projection, route
     if (!rows[0]!.same) fresh = true;
   }
   if (fresh) {
-    for (const table of projection.tables) {
-      const keyed = await keyOf(tx, table);
+    for (const keyed of shadow.tables) {
+      const { table } = keyed;
       await tx.query(`drop table if exists ${AUDIT_SCHEMA}.${table}`);
       await tx.query(`create table ${AUDIT_SCHEMA}.${table} (like ${SCHEMA}.${table} including all)`);
       if (isPerEvent(keyed)) continue;
@@ -55,7 +59,7 @@ export async function prepareShadow(tx: Tx, chainId: number, { projection, route
       );
     }
   }
-  if (fresh || (await wasRestarted(tx, chainId, routes))) await forgetShadow(tx, chainId, { projection, routes });
+  if (fresh || (await wasRestarted(tx, chainId, routes))) await forgetShadow(tx, chainId, shadow);
 }
 
 /** After a rebuild a projection was filled anew; after a resync of what was pruned, deliveries came back that are in the shadow already. */
@@ -200,10 +204,11 @@ export async function carryOutRest(tx: Tx, context: Context, shadow: Shadowed, w
 async function carryOut(
   tx: Tx,
   { chainId, app }: Context,
-  { projection }: Shadowed,
+  shadow: Shadowed,
   queue: string,
   deliveries: readonly Delivery[],
 ): Promise<boolean> {
+  const { projection } = shadow;
   const applied = new Set<number>();
   const reverted = new Set<number>();
   const replayed = new Set<number>();
@@ -220,12 +225,12 @@ async function carryOut(
   const wasApplied = new Set(await appliedAmong(tx, chainId, queue, [...reverted]));
   const back = [...reverted].filter(event => wasApplied.has(event)).sort((a, b) => b - a);
   const again = [...replayed].filter(event => !applied.has(event) && !reverted.has(event)).sort((a, b) => a - b);
-  const left = await thoseThatLeft(tx, chainId, projection, queue, [...back, ...again]);
+  const left = await thoseThatLeft(tx, chainId, shadow, queue, [...back, ...again]);
   if (back.some(event => left.has(event))) return false;
   await fetchBack(
     tx,
     chainId,
-    projection,
+    shadow,
     again.filter(event => left.has(event)),
   );
   // Of a delivery that is open, what a reorg took meanwhile will not be applied.
@@ -248,14 +253,14 @@ async function carryOut(
       if (live.length > 0) await projection.apply(tx, toEvents(live));
     },
   );
-  await touchReverted(tx, chainId, projection, back);
+  await touchReverted(tx, chainId, shadow, back);
   return true;
 }
 
 /** Of a table with a row per event no trigger tells that a row has to be gone. */
-async function touchReverted(tx: Tx, chainId: number, projection: Projection, positions: readonly number[]): Promise<void> {
+async function touchReverted(tx: Tx, chainId: number, shadow: Shadowed, positions: readonly number[]): Promise<void> {
   if (positions.length === 0) return;
-  for (const table of await perEventTables(tx, projection)) {
+  for (const table of perEventTables(shadow)) {
     await tx.query(
       `insert into audit_touched (chain_id, relation, key)
        select $1, $2, jsonb_build_object('chain_id', $1::bigint, 'position', position) from unnest($3::bigint[]) as position
@@ -266,14 +271,8 @@ async function touchReverted(tx: Tx, chainId: number, projection: Projection, po
 }
 
 /** Which of these events have a row in no table with a row per event any more, for it was compared and they are final. */
-async function thoseThatLeft(
-  tx: Tx,
-  chainId: number,
-  projection: Projection,
-  queue: string,
-  positions: readonly number[],
-): Promise<Set<number>> {
-  if (positions.length === 0 || (await perEventTables(tx, projection)).length === 0) return new Set();
+async function thoseThatLeft(tx: Tx, chainId: number, shadow: Shadowed, queue: string, positions: readonly number[]): Promise<Set<number>> {
+  if (positions.length === 0 || perEventTables(shadow).length === 0) return new Set();
   const { rows } = await tx.query<{ position: number }>(
     `select e.position from events e join audited a on a.chain_id = e.chain_id and a.queue = $2 and e.block_number <= a.settled
      where e.chain_id = $1 and e.position = any($3)`,
@@ -283,9 +282,9 @@ async function thoseThatLeft(
 }
 
 /** Rows for a `revert` that a replay begins with. They are the real ones: those were right, and the replay makes them anew. */
-async function fetchBack(tx: Tx, chainId: number, projection: Projection, positions: readonly number[]): Promise<void> {
+async function fetchBack(tx: Tx, chainId: number, shadow: Shadowed, positions: readonly number[]): Promise<void> {
   if (positions.length === 0) return;
-  for (const table of await perEventTables(tx, projection)) {
+  for (const table of perEventTables(shadow)) {
     await tx.query(
       `insert into ${AUDIT_SCHEMA}.${table} select * from ${SCHEMA}.${table} where chain_id = $1 and position = any($2)
        on conflict do nothing`,
@@ -294,17 +293,13 @@ async function fetchBack(tx: Tx, chainId: number, projection: Projection, positi
   }
 }
 
-async function perEventTables(tx: Tx, { tables }: Projection): Promise<string[]> {
-  const found: string[] = [];
-  for (const table of tables) if (isPerEvent(await keyOf(tx, table))) found.push(table);
-  return found;
-}
+const perEventTables = ({ tables }: Shadowed) => tables.filter(isPerEvent).map(({ table }) => table);
 
 /** I9, I10: the rows that were touched since they were last found right, in the shadow and in the real tables. */
-export async function compareShadow(tx: Tx, chainId: number, { projection }: Shadowed, findings: Findings): Promise<void> {
+export async function compareShadow(tx: Tx, chainId: number, { projection, tables }: Shadowed, findings: Findings): Promise<void> {
   const invariant = projection.name === "statistics" ? "I9" : "I10";
-  for (const table of projection.tables) {
-    const keyed = await keyOf(tx, table);
+  for (const keyed of tables) {
+    const { table } = keyed;
     const keys = keyed.key.map(name => `"${name}"`).join(", ");
     const noted = `select ${keyed.key.map(name => `r."${name}"`).join(", ")} from ${SCHEMA}.audit_touched t
       cross join lateral jsonb_populate_record(null::${SCHEMA}.${table}, t.key) r where t.chain_id = $1 and t.relation = '${table}'`;
@@ -329,23 +324,24 @@ export async function compareShadow(tx: Tx, chainId: number, { projection }: Sha
 }
 
 /** What was compared and found right need not be compared again; rows of an event that is not final yet stay for its revert. */
-export async function settleShadow(tx: Tx, chainId: number, { projection, routes }: Shadowed, finalized: number): Promise<void> {
-  for (const table of await perEventTables(tx, projection)) {
-    const shadow = `${AUDIT_SCHEMA}.${table}`;
-    const { rowCount: others } = await tx.query(`select from ${shadow} where chain_id <> $1 limit 1`, [chainId]);
+export async function settleShadow(tx: Tx, chainId: number, shadow: Shadowed, finalized: number): Promise<void> {
+  const { projection, routes } = shadow;
+  for (const table of perEventTables(shadow)) {
+    const copy = `${AUDIT_SCHEMA}.${table}`;
+    const { rowCount: others } = await tx.query(`select from ${copy} where chain_id <> $1 limit 1`, [chainId]);
     if (others === 0) {
       // What is deleted is walked past until it is vacuumed, and after the first run that is the whole history.
       await tx.query(
         `create temporary table kept on commit drop as
-         select s.* from ${shadow} s join events e using (chain_id, position) where e.chain_id = $1 and e.block_number > $2`,
+         select s.* from ${copy} s join events e using (chain_id, position) where e.chain_id = $1 and e.block_number > $2`,
         [chainId, finalized],
       );
-      await tx.query(`truncate ${shadow}`);
-      await tx.query(`insert into ${shadow} select * from pg_temp.kept`);
+      await tx.query(`truncate ${copy}`);
+      await tx.query(`insert into ${copy} select * from pg_temp.kept`);
       await tx.query("drop table pg_temp.kept");
     } else {
       await tx.query(
-        `delete from ${shadow} s using events e
+        `delete from ${copy} s using events e
          where s.chain_id = $1 and e.chain_id = $1 and e.position = s.position and e.block_number <= $2`,
         [chainId, finalized],
       );

@@ -1,4 +1,4 @@
-import { ZeroAddress } from "ethers";
+import { type LogDescription, ZeroAddress } from "ethers";
 import { app } from "../../listener/dapp/routes.ts";
 import { token } from "../support/token.ts";
 import type { World } from "../support/world.ts";
@@ -6,6 +6,20 @@ import type { World } from "../support/world.ts";
 export type Comparison = { lost: number; doubled: number; wrong: number; notes: string[] };
 
 type NodeLog = { blockHash: string; logIndex: string; topics: string[]; data: string };
+
+const place = (hash: string, index: number) => `${hash}-${index}`;
+
+/** A chain grows and is compared many times, and ethers takes longer over a log than the listener over an event. */
+const parsedLogs = new Map<string, LogDescription | null>();
+function parse(log: NodeLog): LogDescription | null {
+  const at = place(log.blockHash, Number(log.logIndex));
+  let event = parsedLogs.get(at);
+  if (event === undefined) {
+    event = token.parseLog(log);
+    parsedLogs.set(at, event);
+  }
+  return event;
+}
 
 /**
  * Counts against the chain's own logs, by ways of its own (the node's JSON, ethers' decoder, plain SQL), and then asks `audit`.
@@ -31,7 +45,6 @@ export async function compareWithChain(world: World): Promise<Comparison> {
   const logs = await world.chain.rpc<NodeLog[]>("eth_getLogs", [
     { fromBlock: "0x0", toBlock: "latest", address: world.address, topics: [topics] },
   ]);
-  const place = (hash: string, index: number) => `${hash}-${index}`;
   const onChain = new Set(logs.map(log => place(log.blockHash, Number(log.logIndex))));
 
   const events = await rows<{ block_hash: string; log_index: number; n: number }>(
@@ -44,7 +57,7 @@ export async function compareWithChain(world: World): Promise<Comparison> {
   }
   if (onChain.size > 0) differ(`events of ${[...onChain].slice(0, 3)}`, onChain.size, 0);
 
-  const parsed = logs.map(log => ({ log, event: token.parseLog(log) }));
+  const parsed = logs.map(log => ({ log, event: parse(log) }));
   const transfers = parsed.filter(({ event }) => event?.name === "Transfer");
   const histories = await rows<{ event: string; n: number }>(
     `select e.block_hash || '-' || e.log_index as event, count(*)::int as n

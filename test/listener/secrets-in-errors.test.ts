@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { JsonRpcProvider } from "ethers";
 import { describe } from "../../listener/errors.ts";
 
-test("describes an error without the keys in the URLs that a library put into it", { timeout: 10_000 }, async t => {
+test("describes an error without the keys in the URLs that a library put into it", { timeout: 120_000 }, async t => {
   const server = createServer((_, response) => response.writeHead(401).end("{}")).listen(0, "127.0.0.1");
   await once(server, "listening");
   t.after(() => server.close());

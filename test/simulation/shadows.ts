@@ -12,9 +12,10 @@ export async function advanceShadows(db: Db, chainId: number): Promise<void> {
 
 /** As after a change of a projection's tables: its shadow begins anew. */
 export async function forgetShadow(db: Db, chainId: number, name: string): Promise<void> {
-  const { projection, routes } = shadowed(app).find(one => one.projection.name === name)!;
+  const shadow = shadowed(app).find(one => one.projection.name === name)!;
+  const { projection, routes } = shadow;
   await inShadows(db, async tx => {
-    await prepareShadow(tx, chainId, { projection, routes });
+    await prepareShadow(tx, chainId, shadow);
     for (const table of projection.tables) await tx.query(`delete from ${AUDIT_SCHEMA}.${table} where chain_id = $1`, [chainId]);
     await tx.query("delete from audited where chain_id = $1 and queue = any($2)", [chainId, routes.map(({ queue }) => queue)]);
     await tx.query("delete from audit_touched where chain_id = $1 and relation = any($2)", [chainId, projection.tables]);

@@ -259,7 +259,7 @@ describe("lying nodes", { skip: noAnvil }, () => {
     ],
   ];
   for (const [what, lie, verify] of lies) {
-    it(`goes to an honest node from one that ${what}`, { timeout: 20_000 }, async () => {
+    it(`goes to an honest node from one that ${what}`, { timeout: 120_000 }, async () => {
       const [liar, other] = [await serve(lie), await serve(truth)];
       for (const how of Object.keys(readers) as How[]) {
         const { source, rpc, close } = open([liar.url, other.url], verify);

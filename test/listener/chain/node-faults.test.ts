@@ -60,7 +60,7 @@ for (const [code, message] of [
   [-32_603, "Internal error"],
   [-32_000, "execution timeout"],
 ] as const) {
-  test(`goes on following after the node answered "${message}"`, { timeout: 10_000 }, async t => {
+  test(`goes on following after the node answered "${message}"`, { timeout: 120_000 }, async t => {
     const chain = chainOf("a", { chainId: 1, length: 3 });
     let calls = 0;
     const url = await nodeOf(t, (method, parameters) =>
@@ -75,7 +75,7 @@ for (const [code, message] of [
   });
 }
 
-test("waits where a node limits the rate by a JSON-RPC error", { timeout: 10_000 }, async t => {
+test("waits where a node limits the rate by a JSON-RPC error", { timeout: 120_000 }, async t => {
   const refusals = [
     { code: 429, message: "Your app has exceeded its capacity" },
     { code: -32_005, message: "daily request limit exceeded" },
@@ -88,7 +88,7 @@ test("waits where a node limits the rate by a JSON-RPC error", { timeout: 10_000
   assert.equal(asked, refusals.length);
 });
 
-test("asks nothing of a URL that stands for another chain", { timeout: 10_000 }, async t => {
+test("asks nothing of a URL that stands for another chain", { timeout: 120_000 }, async t => {
   let down = false;
   const asked: string[] = [];
   const ours = chainOf("a", { chainId: 1, length: 3 });
@@ -105,7 +105,7 @@ test("asks nothing of a URL that stands for another chain", { timeout: 10_000 },
   assert.ok(!asked.includes("eth_getLogs"));
 });
 
-test("finds out when a URL that came back stands for another chain", { timeout: 10_000 }, async t => {
+test("finds out when a URL that came back stands for another chain", { timeout: 120_000 }, async t => {
   let node = chainOf("a", { chainId: 1, length: 3 });
   let down = 0;
   const url = await nodeOf(t, (method, parameters) => (down-- > 0 ? { status: 503 } : node(method, parameters)));
@@ -116,7 +116,7 @@ test("finds out when a URL that came back stands for another chain", { timeout: 
   await assert.rejects(rpc.call("eth_getLogs", [{}]), WrongChainError);
 });
 
-test("takes no logs from a second URL whose node is not that far yet", { timeout: 10_000 }, async t => {
+test("takes no logs from a second URL whose node is not that far yet", { timeout: 120_000 }, async t => {
   const log = (number: number) => ({
     blockNumber: hex(number),
     blockHash: hashOf(`a${number}`),
@@ -148,7 +148,7 @@ test("takes no logs from a second URL whose node is not that far yet", { timeout
   assert.equal((await source.logsIn(1, 40)).length, 40);
 });
 
-test("waits for no block that none of its nodes has", { timeout: 10_000 }, async t => {
+test("waits for no block that none of its nodes has", { timeout: 120_000 }, async t => {
   const urls = await Promise.all([3, 2].map(length => nodeOf(t, chainOf("a", { chainId: 1, length }))));
   const { rpc } = open(t, urls);
   await assert.rejects(rpc.call("eth_getLogs", [{}], { knows: 1_048_575 }), RpcError);

@@ -41,7 +41,7 @@ const block = (number: number) => ({
 });
 const EMPTY_LOGS = says([]);
 
-test("asks a second URL where the first takes long, takes its answer and gives the first up", { timeout: 15_000 }, async t => {
+test("asks a second URL where the first takes long, takes its answer and gives the first up", { timeout: 120_000 }, async t => {
   let givenUp = false;
   const first = await serve(t, says("first"));
   const second = await serve(t, says("second"));
@@ -57,7 +57,7 @@ test("asks a second URL where the first takes long, takes its answer and gives t
   await eventually(() => givenUp);
 });
 
-test("asks a URL first that is clearly faster than those before it", { timeout: 20_000 }, async t => {
+test("asks a URL first that is clearly faster than those before it", { timeout: 120_000 }, async t => {
   const slow: Rule = (request, response) => {
     setTimeout(() => response.end(JSON.stringify({ jsonrpc: "2.0", id: request.id, result: block(9) })), 300);
     return undefined;
@@ -73,7 +73,7 @@ test("asks a URL first that is clearly faster than those before it", { timeout: 
   assert.ok(a!.latency! > b!.latency!, `${a!.latency} and ${b!.latency}`);
 });
 
-test("asks a node that hangs behind the others' heads after them, and says that it is behind", { timeout: 20_000 }, async t => {
+test("asks a node that hangs behind the others' heads after them, and says that it is behind", { timeout: 120_000 }, async t => {
   const [first, second] = [await serve(t, says(block(10))), await serve(t, says(block(20)))];
   const { rpc, states, lines } = open(t, first.url, second.url);
   await eventually(async () => ((await rpc.call("eth_getBlockByNumber", ["latest", false])) as { number: string }).number === "0x14");
@@ -84,7 +84,7 @@ test("asks a node that hangs behind the others' heads after them, and says that 
   await eventually(async () => (await rpc.call("eth_x", [])) && states()[0] === "ok");
 });
 
-test("learns how many requests a second a node allows, and keeps to it", { timeout: 30_000 }, async t => {
+test("learns how many requests a second a node allows, and keeps to it", { timeout: 120_000 }, async t => {
   const ALLOWED = 40;
   const taken: number[] = [];
   let refused = 0;
@@ -111,7 +111,7 @@ test("learns how many requests a second a node allows, and keeps to it", { timeo
   assert.ok(refused < TOTAL / 4, `${refused} refused`);
 });
 
-test("says what to do about a URL that refuses us, shows no key of it, and goes on with another", { timeout: 10_000 }, async t => {
+test("says what to do about a URL that refuses us, shows no key of it, and goes on with another", { timeout: 120_000 }, async t => {
   const key = "sEcReT0123456789abcdef";
   const first = await serve(t, (_, response) => {
     response.writeHead(401).end(JSON.stringify({ error: { code: -32_001, message: `invalid key ${key}` } }));
@@ -125,7 +125,7 @@ test("says what to do about a URL that refuses us, shows no key of it, and goes 
   assert.doesNotMatch(lines.join("") + JSON.stringify(rpc.nodes()), new RegExp(key));
 });
 
-test("asks another URL where an answer is false, and the liar no more", { timeout: 10_000 }, async t => {
+test("asks another URL where an answer is false, and the liar no more", { timeout: 120_000 }, async t => {
   const [first, second] = [await serve(t, says("lie")), await serve(t, says("truth"))];
   const { rpc, states } = open(t, first.url, second.url);
   const check = (answer: unknown) => {
@@ -138,7 +138,7 @@ test("asks another URL where an answer is false, and the liar no more", { timeou
   assert.equal(rpc.nodes()[0]!.lastError, "log 1 of block 2 is invented");
 });
 
-test("asks its only URL again after a lie, and says so", { timeout: 10_000 }, async t => {
+test("asks its only URL again after a lie, and says so", { timeout: 120_000 }, async t => {
   const node = await serve(t, says("lie"));
   const { rpc, states, lines } = open(t, node.url);
   const check = (answer: unknown) => {
@@ -152,20 +152,20 @@ test("asks its only URL again after a lie, and says so", { timeout: 10_000 }, as
   assert.match(lines.join(""), /there is no other node to ask/);
 });
 
-test("waits for no URL that is down where another one says that there is no such block", { timeout: 10_000 }, async t => {
+test("waits for no URL that is down where another one says that there is no such block", { timeout: 120_000 }, async t => {
   const node = await serve(t, says(null));
   const { rpc } = open(t, `http://127.0.0.1:${await freePort()}`, node.url);
   assert.equal(await rpc.call("eth_getBlockByHash", ["0x1", false], { exists: true }), null);
 });
 
-test("goes on with the node that knows a block, and calls the other behind", { timeout: 10_000 }, async t => {
+test("goes on with the node that knows a block, and calls the other behind", { timeout: 120_000 }, async t => {
   const [first, second] = [await serve(t, says(null)), await serve(t, says("known"))];
   const { rpc, states } = open(t, first.url, second.url);
   assert.equal(await rpc.call("eth_getBlockByHash", ["0x1", false], { exists: true }), "known");
   assert.deepEqual(states(), ["behind", "ok"]);
 });
 
-test("takes an answer that is too large for a range that is", { timeout: 20_000 }, async t => {
+test("takes an answer that is too large for a range that is", { timeout: 120_000 }, async t => {
   const node = await serve(t, (_, response) => {
     response.write('{"result":"');
     const more = () => {
@@ -181,7 +181,7 @@ test("takes an answer that is too large for a range that is", { timeout: 20_000 
   assert.deepEqual(await rpc.call("eth_getLogs", []), []);
 });
 
-test("opens a WebSocket that closes at once more and more seldom", { timeout: 20_000 }, async () => {
+test("opens a WebSocket that closes at once more and more seldom", { timeout: 120_000 }, async () => {
   const opened: number[] = [];
   const server = createServer();
   server.on("upgrade", (request, socket) => {
