@@ -122,8 +122,23 @@ export async function insertDeliveries(
   drafts: readonly Draft[],
   release?: Release,
 ): Promise<Record<string, number>> {
-  const counts = new Map<string, number>();
   if (drafts.length === 0) return {};
+  const { counts, values, hand } = placeDrafts(chainId, drafts, release);
+  const { rows } = await tx.query<{ handed: Record<string, number> }>(
+    `with ${PLACED_DELIVERIES()}, stored as (${STORED}) select ${HANDED} as handed`,
+    values,
+  );
+  hand(rows[0]!.handed);
+  return counts;
+}
+
+/**
+ * Drafts on their way into `PLACED_DELIVERIES`, whose parameters `values` are.
+ *
+ * `hand` takes what `HANDED` gave.
+ */
+export function placeDrafts(chainId: number, drafts: readonly Draft[], release?: Release) {
+  const counts = new Map<string, number>();
   for (const { queue } of drafts) counts.set(queue, (counts.get(queue) ?? 0) + 1);
   const names = [...counts.keys()].sort();
   const left = new Map(counts);
@@ -133,8 +148,30 @@ export async function insertDeliveries(
     return { ...draft, position: -left.get(draft.queue)! };
   });
   const released = names.filter(name => release?.queues.has(name));
-  const { rows } = await tx.query<{ queue: string; created: number }>(
-    `with released as materialized (
+  const values = [
+    ...columns(chainId, placed),
+    names,
+    names.map(name => counts.get(name)),
+    released,
+    released.map(name => release!.take(name, counts.get(name)!)),
+  ];
+  return {
+    counts: Object.fromEntries(counts),
+    values,
+    hand(created: Record<string, number>): void {
+      for (const { queue, operation, position, error } of placed) {
+        if (error === null && queue in created) release!.handed.push({ queue, operation, position: created[queue]! + position });
+      }
+    },
+  };
+}
+
+/** How many parameters `PLACED_DELIVERIES` has. */
+export const PLACED_VALUES = 13;
+
+/** SQL: gives drafts their places, and stores them, in steps of a `with`; nothing at all where `gate` is there and false. */
+export const PLACED_DELIVERIES = (gate = "") => `
+     released as materialized (
        select queue, room and not exists (
          select from deliveries p where p.chain_id = $1 and p.queue = r.queue and p.state = 'pending'
        ) and not exists (
@@ -148,27 +185,14 @@ export async function insertDeliveries(
      ), last as (
        insert into queues as q (chain_id, queue, created, sent_to)
        select $1, queue, n, case when (select handed from released r where r.queue = c.queue) then n else 0 end
-       from unnest($10::text[], $11::bigint[]) as c (queue, n)
+       from unnest($10::text[], $11::bigint[]) as c (queue, n) ${gate && `where ${gate}`}
        on conflict (chain_id, queue) do update set created = q.created + excluded.created,
          sent_to = case when excluded.sent_to > 0 then q.created + excluded.created else q.sent_to end
        returning queue, created
-     ), stored as (
-       ${store("created + position", "join last using (queue) left join released using (queue)", "released.queue is not null")}
-     ) select queue, created from last join released using (queue) where handed`,
-    [
-      ...columns(chainId, placed),
-      names,
-      names.map(name => counts.get(name)),
-      released,
-      released.map(name => release!.take(name, counts.get(name)!)),
-    ],
-  );
-  const created = new Map(rows.map(row => [row.queue, row.created]));
-  for (const { queue, operation, position, error } of placed) {
-    if (error === null && created.has(queue)) release!.handed.push({ queue, operation, position: created.get(queue)! + position });
-  }
-  return Object.fromEntries(counts);
-}
+     )`;
+
+/** SQL: the last place of each queue whose deliveries are handed over. */
+export const HANDED = "(select coalesce(json_object_agg(queue, created), '{}') from last join released using (queue) where handed)";
 
 /** Stores deliveries in places that are theirs already. */
 export async function storeDeliveries(tx: Tx, chainId: number, drafts: readonly Placed[]): Promise<void> {
@@ -182,6 +206,9 @@ const store = (position: string, join = "", sent = "false") => `
     case when error is null and ${sent} then 1 else 0 end, case when error is null and ${sent} then now() end, error
   from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[])
     as d (queue, position, operation, events, first_event, last_event, key, error) ${join}`;
+
+/** SQL: the step after `PLACED_DELIVERIES`. */
+export const STORED = store("created + position", "join last using (queue) left join released using (queue)", "released.queue is not null");
 
 const columns = (chainId: number, drafts: readonly Placed[]) => [
   chainId,

@@ -8,6 +8,7 @@ import { insertReorg } from "./changes.ts";
 import { forwardOf, type Handed, insertDeliveries, planDeliveries, type Release, type Routed } from "./deliveries.ts";
 import { doubtAudit } from "./doubt.ts";
 import { type EventRow, insertEvents, type NewEvent, newJournalEvent, type ReadEvent, rowWriter } from "./events.ts";
+import { type Left, recordLive } from "./live.ts";
 import { planMissing, READ_AT_ONCE } from "./missing.ts";
 import { lockQueue } from "./queue-lock.ts";
 import { takeBack } from "./take-back.ts";
@@ -90,6 +91,8 @@ export function openJournal({ db, chainId, epoch, app, contracts, relay }: Journ
   const carries = app.routes.some(({ carry }) => carry);
   const prepared = new WeakMap<ChainUpdate, Promise<ReadEvent[]>>();
   let tip: Hex | null = null;
+  /** What this writer knows of the journal, once it knows it. */
+  let left: Left | undefined;
   /** The tip that a backfill of this writer left, with deliveries for all that was due: of what comes next, all is due and new. */
   let planned: Hex | null = null;
 
@@ -135,7 +138,22 @@ export function openJournal({ db, chainId, epoch, app, contracts, relay }: Journ
     if (straight) await notePlanned(tx, { chainId, routes: waitingRoutes, upTo: last.number });
     else
       Object.assign(deliveries, await planWaiting(tx, { app, chainId, routes: update.backfill ? waitingRoutes : countingRoutes, release }));
+    left = { tip: last, events: total };
     return { update, events, orphaned: [], deliveries, handed: release?.handed ?? [] };
+  }
+
+  /** The same of blocks that follow the tip, in one turn; undefined where that cannot be done. */
+  async function extendLive(update: Extract<ChainUpdate, { type: "extend" }>): Promise<Recorded | undefined> {
+    const release = newRelease();
+    const follows = update.headers.every(({ number }, i) => left && number === left.tip.number + 1 + i);
+    if (!release || !left || !follows || left.tip.hash !== tip || countingRoutes.length > 0) return undefined;
+    const events = update.logs.map((log, i): NewEvent => ({ position: left!.events + 1 + i, log, decoded: decode(log) }));
+    const routed = toNewRouted(events);
+    const drafts = headRoutes.flatMap(route => planDeliveries([route], routed, forwardOf(route)));
+    const deliveries = await recordLive(db, { chainId, epoch, left, release }, { ...update, events, drafts });
+    if (!deliveries) return undefined;
+    left = { tip: update.headers.at(-1)!, events: left.events + events.length };
+    return { update, events, orphaned: [], deliveries, handed: release.handed };
   }
 
   /** Logs decoded and written as rows, some at a time: what Postgres answers meanwhile is not kept waiting. */
@@ -242,11 +260,18 @@ export function openJournal({ db, chainId, epoch, app, contracts, relay }: Journ
   return {
     async checkpoint() {
       planned = null;
+      left = undefined;
       const checkpoint = await readCheckpoint(db, chainId);
       tip = checkpoint.blocks.at(-1)?.hash ?? null;
       return checkpoint;
     },
     async record(update) {
+      const live = update.type === "extend" && !update.backfill ? await extendLive(update) : undefined;
+      if (live) {
+        tip = left!.tip.hash;
+        planned = null;
+        return live;
+      }
       const recorded = await transaction(
         db,
         tx => (update.type === "extend" ? extend(tx, update) : update.type === "reorg" ? reorg(tx, update) : finalize(tx, update)),

@@ -160,7 +160,7 @@ export async function relayNext(
   const { rows } = await db.query<Look>(LOOK, [chainId, queue, window, false, from]);
   const look = rows[0]!;
   const operation = forwardOf(route);
-  const released = look.positions.map((position, i) => ({ position, sends: look.sends[i]!, operation }));
+  const released = look.positions.map(position => ({ position, sends: 1, operation }));
   const claimed = look.pending ? await claim(db, { chainId, route, window }) : [];
   await addJobs(jobs, chainId, queue, [...released, ...claimed]);
   const moved = released.length + claimed.length;
@@ -169,7 +169,7 @@ export async function relayNext(
 }
 
 /** `busy`: how many are in flight, of which `oldest` is the first. The others are to be added now. */
-type Look = { busy: number; oldest: number; pending: boolean; positions: number[]; sends: number[] };
+type Look = { busy: number; oldest: number; pending: boolean; positions: number[] };
 
 /**
  * Marks the next deliveries as sent and gives them. Never more than `window` in flight, never past a barrier:
@@ -263,7 +263,7 @@ const LOOK = `
     select count(*) as n, min(position) as oldest from deliveries
     where chain_id = $1 and queue = $2 and state = 'sent' and position > $5 and position <= (select sent_to from reached)
   ), next as materialized (
-    select position, sends from deliveries
+    select position from deliveries
     where chain_id = $1 and queue = $2 and state = 'sent' and position > (select sent_to from reached) and (select ours from turn)
     order by position limit (select greatest(0, $3 - n) from busy)
   ), passed as (
@@ -272,7 +272,7 @@ const LOOK = `
   )
   select n as busy, coalesce(oldest, sent_to + 1) as oldest,
     exists (select from deliveries where chain_id = $1 and queue = $2 and state = 'pending') as pending,
-    array(select position from next order by position) as positions, array(select sends from next order by position) as sends
+    array(select position from next order by position) as positions
   from busy, reached`;
 
 /** What waits behind a key that is in flight or parked, however much it is, is passed over without a look-up for each row. The

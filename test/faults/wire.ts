@@ -2,11 +2,15 @@
 
 const LETTER_AND_LENGTH = 5;
 
-/** The client asks for the end of a transaction: a simple query `commit`, of ours or of BullMQ's. */
+/** How the statement begins that is a whole transaction of the journal: see listener/journal/live.ts. */
+const WHOLE = "\0with held as";
+
+/** The client asks for the end of a transaction: a simple query `commit`, of ours or of BullMQ's, or a statement that is all of one. */
 export const asksToCommit = (piece: Buffer): boolean =>
   piece.length >= LETTER_AND_LENGTH &&
-  piece[0] === 0x51 &&
-  /^commit\b/i.test(piece.toString("latin1", LETTER_AND_LENGTH, LETTER_AND_LENGTH + 7));
+  (piece[0] === 0x51
+    ? /^commit\b/i.test(piece.toString("latin1", LETTER_AND_LENGTH, LETTER_AND_LENGTH + 7))
+    : piece[0] === 0x50 && piece.toString("latin1", LETTER_AND_LENGTH, LETTER_AND_LENGTH + WHOLE.length) === WHOLE);
 
 /** The client begins a transaction. */
 export const begins = (piece: Buffer): boolean =>

@@ -9,6 +9,7 @@ const [relay, worker] = ["listener/queues/relay.ts", "listener/worker/worker.ts"
 const mirror = (file: string, test: string) => ({ file: `test/${file.replace(".ts", ".test.ts")}`, test });
 
 const MARK = `where ${"$"}{row} and state = 'sent'`;
+const LEFT = `and tip_hash = ${"$"}{own(1)} and events = ${"$"}{own(2)}`;
 const CHECKED = "where chain_id = $1 and epoch = $2 and tip_hash is not distinct from $3::text returning events";
 
 export const mutants: readonly Mutant[] = [
@@ -137,6 +138,13 @@ export const mutants: readonly Mutant[] = [
     replace: CHECKED,
     by: CHECKED.replace("epoch = $2", "epoch >= $2"),
     caughtBy: mirror(journal, "refuses a writer of an earlier epoch, although its tip holds"),
+  },
+  {
+    name: "blocks at the head go on top of whatever is there",
+    file: "listener/journal/live.ts",
+    replace: LEFT,
+    by: LEFT.replace("tip_hash = ", "'' <> ").replace("events = ", "0 <= "),
+    caughtBy: mirror("listener/journal/live.ts", "changes nothing where another writer was there, and steps down"),
   },
   {
     name: "reverts in the order of the applies",

@@ -20,7 +20,8 @@ export function faultyDb(db: Db) {
     // The server's own doing: it comes whether the process lives or not.
     if (text === "rollback") return target.query(text);
     if (isDead) throw severed();
-    const planned = fault && (fault.at === "commit" ? text === "commit" : fault.at === statements) ? fault : undefined;
+    const planned =
+      fault && (fault.at === "commit" ? text === "commit" || text.startsWith("with held as") : fault.at === statements) ? fault : undefined;
     statements += 1;
     if (!planned) return target.query(...(given as [string]));
     fault = undefined;
