@@ -181,9 +181,12 @@ export type Occurrence = EventRow & { time: number };
 
 /** The same with their `time`, and with the raw log. */
 export const readOccurrences = (sql: Sql, chainId: number, positions: readonly number[]) =>
-  readColumns<Occurrence>(sql, chainId, positions, `${EVENT_COLUMNS}, ${TIME} as time`);
+  readColumns<Occurrence>(sql, chainId, positions, OCCURRENCE_COLUMNS);
 
-/** SQL: what `readEvents` reads, in no order. */
+/** What of an event `readOccurrences` reads. */
+export const OCCURRENCE_COLUMNS = `${EVENT_COLUMNS}, ${TIME} as time`;
+
+/** SQL: what `readEvents` reads, in no order; with other columns what they are. */
 export const selectEvents = (chainId: number | string, positions: string, columns = DECODED_COLUMNS) =>
   `select ${columns} from events e where chain_id = ${chainId} and position = any(${positions})`;
 
@@ -195,9 +198,12 @@ async function readColumns<R extends EventRow>(sql: Sql, chainId: number, positi
 /** The events at these positions, in this order. Throws where one is missing. */
 export function inOrder<R extends EventRow>(rows: readonly R[], chainId: number, positions: readonly number[]): R[] {
   const byPosition = new Map(rows.map(row => [row.position, row]));
-  return positions.map(position => {
-    const row = byPosition.get(position);
-    if (!row) throw new Error(`the journal has no event ${position} of chain ${chainId}`);
-    return row;
-  });
+  return positions.map(position => eventAt(byPosition, chainId, position));
+}
+
+/** The event at this position. Throws where it is missing. */
+export function eventAt<R extends EventRow>(byPosition: ReadonlyMap<number, R>, chainId: number, position: number): R {
+  const row = byPosition.get(position);
+  if (!row) throw new Error(`the journal has no event ${position} of chain ${chainId}`);
+  return row;
 }

@@ -20,24 +20,45 @@ export function openRedisConnection(url: string, options: RedisOptions = {}): Re
   if (kind === "cluster") {
     // Each node is asked for its name's address anew: behind TLS the certificate goes by the name.
     const { lazyConnect, retryStrategy, ...redisOptions } = all;
-    return new Cluster(hosts, {
+    const cluster = new Cluster(hosts, {
       redisOptions,
       clusterRetryStrategy: retryStrategy as (tries: number) => number,
       ...(lazyConnect ? { lazyConnect } : {}),
       ...(tls ? { dnsLookup: (address: string, callback: (error: null, found: string) => void) => callback(null, address) } : {}),
     });
+    return cluster.on("+node", writeTogether);
   }
   if (kind === "sentinel") {
-    return new Redis({
-      ...all,
-      db: database,
-      sentinels: hosts,
-      name: master!,
-      sentinelRetryStrategy: retryAfter,
-      ...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
-    });
+    return writeTogether(
+      new Redis({
+        ...all,
+        db: database,
+        sentinels: hosts,
+        name: master!,
+        sentinelRetryStrategy: retryAfter,
+        ...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: {} } : {}),
+      }),
+    );
   }
-  return new Redis({ ...all, ...hosts[0]!, db: database });
+  return writeTogether(new Redis({ ...all, ...hosts[0]!, db: database }));
+}
+
+/**
+ * Commands of one turn of the event loop go out in one write: BullMQ has one for each job that ends, and a write costs as much as
+ * the command. ioredis' `enableAutoPipelining` does the same for twice the price of a command.
+ */
+function writeTogether(redis: Redis): Redis {
+  return redis.on("connect", () => {
+    const { stream } = redis;
+    const write = stream.write.bind(stream) as (...given: unknown[]) => boolean;
+    stream.write = (...given: unknown[]) => {
+      if (stream.writableCorked === 0) {
+        stream.cork();
+        process.nextTick(() => stream.uncork());
+      }
+      return write(...given);
+    };
+  });
 }
 
 const retryAfter = (tries: number) => Math.min(100 * tries, 2_000) * (0.5 + Math.random() / 2);

@@ -1,12 +1,12 @@
 import { UnrecoverableError } from "bullmq";
 import pg, { type QueryResult } from "pg";
 import type { App, CompiledRoute, JournalEvent } from "../app.ts";
-import { atMost, cleanText, type Db, isDbOutage, type Tx, transaction } from "../db.ts";
+import { atMost, cleanText, type Db, isDbOutage, plainArray, type Tx, transaction } from "../db.ts";
 import { describe } from "../errors.ts";
 import { openActivity } from "../journal/activity.ts";
 import { appliedAmong } from "../journal/applied.ts";
 import { insertDeliveries, type Operation } from "../journal/deliveries.ts";
-import { type EventRow, inOrder, type Occurrence, readEvents, readOccurrences, selectEvents, toJournalEvent } from "../journal/events.ts";
+import { type EventRow, eventAt, inOrder, OCCURRENCE_COLUMNS, type Occurrence, selectEvents, toJournalEvent } from "../journal/events.ts";
 import { createOutage, type Log } from "../log.ts";
 import type { DeliveryJob, QueueBackend } from "../queues/backend.ts";
 import { createGather } from "./gather.ts";
@@ -95,8 +95,18 @@ class TaskFailure extends Error {
 
 const isOutage = (error: unknown) => !(error instanceof TaskFailure) && isDbOutage(error);
 
+/** SQL: those of the deliveries at `$3` that a task may run now. */
+const DUE = "chain_id = $1 and queue = $2 and position = any($3) and state = 'sent'";
+
+/** SQL: these deliveries, each beside its first event; their other events stand alone. So a moment of both takes one round trip. */
+const withEvents = (deliveries: string, columns?: string) => `
+  with due as (${deliveries}), found as (${selectEvents("$1", "array(select unnest(events) from due)", columns)})
+  select * from due full join found on found.position = due.events[1]`;
+
 type Row = { operation: Operation; events: number[]; attempts: number; seenAt?: Date };
 type Attempt = Row & { sends: number; found: (EventRow & Partial<Occurrence>)[] };
+/** A delivery and its first event, or another event alone. */
+type Begun = Omit<Attempt, "found"> & EventRow & Partial<Occurrence> & { delivery: number | null };
 
 /**
  * What a worker of this queue does with a job: it settles the delivery at that position, where it is its turn. Rejects where
@@ -112,6 +122,12 @@ export function createDelivery(
   const done = `state = 'done', done_at = clock_timestamp(), attempts = attempts + ${uncounted}, last_error = null`;
   // What stands outside of our transactions is read, and marked after its run, together with what else is on its way.
   const begin = createGather(beginAttempts);
+  const beginning = route.undoable
+    ? withEvents(
+        `update deliveries set attempts = attempts + 1 where ${DUE} returning position as delivery, operation, events, attempts, sends`,
+        OCCURRENCE_COLUMNS,
+      )
+    : withEvents(`select position as delivery, operation, events, attempts + 1 as attempts, sends from deliveries where ${DUE}`);
   const markRun = createGather(positions => markDone(db, positions));
 
   return async function deliver(position: number, signal: AbortSignal): Promise<void> {
@@ -140,7 +156,7 @@ export function createDelivery(
     const { rows } = await tx.query<Row & { position: number }>(
       `update deliveries set ${done} where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent'
        returning position, operation, events, attempts`,
-      [chainId, queue, positions],
+      [chainId, queue, plainArray(positions)],
     );
     return new Map(rows.map(row => [row.position, row]));
   }
@@ -229,22 +245,19 @@ export function createDelivery(
   }
 
   /**
-   * Gives rows with the number of this attempt, and their events. Where a revert may come, the attempt is counted before it is
-   * made: what ran in a process that was killed then must be taken back too.
+   * Gives rows with the number of this attempt, and their events: of both one moment, in one statement. Where a revert may come,
+   * the attempt is counted before it is made: what ran in a process that was killed then must be taken back too.
    */
   async function beginAttempts(positions: readonly number[]): Promise<Map<number, Attempt>> {
-    const { rows } = await db.query<Omit<Attempt, "found"> & { position: number }>(
-      route.undoable
-        ? `update deliveries set attempts = attempts + 1 where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent'
-           returning position, operation, events, attempts, sends`
-        : `select position, operation, events, attempts + 1 as attempts, sends from deliveries
-           where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent'`,
-      [chainId, queue, positions],
+    const { rows } = await db.query<Begun>(beginning, [chainId, queue, plainArray(positions)]);
+    const found = new Map(rows.map(row => [row.position, row]));
+    return new Map(
+      rows.flatMap(({ delivery, operation, events, attempts, sends }) =>
+        delivery === null
+          ? []
+          : [[delivery, { operation, events, attempts, sends, found: events.map(event => eventAt(found, chainId, event)) }]],
+      ),
     );
-    const read = route.undoable ? readOccurrences : readEvents;
-    const found: Attempt["found"] = await read(db, chainId, [...new Set(rows.flatMap(({ events }) => events))]);
-    const byPosition = new Map(found.map(event => [event.position, event]));
-    return new Map(rows.map(row => [row.position, { ...row, found: row.events.map(event => byPosition.get(event)!) }]));
   }
 
   /**

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
+import type { Redis } from "ioredis";
 import { checkRedis, openRedisConnection } from "../../../listener/queues/redis.ts";
 import { eventually } from "../../support/eventually.ts";
 import { added, ledger, ledgerRoute, meterApp } from "../../support/meter.ts";
 import { noRedisServer } from "../../support/redis.ts";
 import { startRedisCluster, startRedisSentinel } from "../../support/redis-cluster.ts";
+import { startRedisServer } from "../../support/redis-server.ts";
 import { openRig } from "../../support/rig.ts";
 import { scriptedChain } from "../../support/scripted-chain.ts";
 
@@ -13,6 +15,26 @@ const chainOf = () =>
     .logs("a1", [added(1, 10), added(2, 5), added(3, 1)])
     .logs("a2", [added(1, 7), added(2, 2)])
     .logs("a3", [added(3, 4)]);
+
+describe("a connection to Redis", { skip: noRedisServer }, () => {
+  it("sends the commands of one turn in one write, and loses none", async () => {
+    const server = await startRedisServer();
+    const connection = openRedisConnection(server.url) as Redis;
+    await connection.ping();
+    const writes: number[] = [];
+    const writev = connection.stream._writev!.bind(connection.stream);
+    connection.stream._writev = (chunks, done) => {
+      writes.push(chunks.length);
+      writev(chunks, done);
+    };
+    const values = Array.from({ length: 500 }, (_, i) => `${i}`);
+    const echoed = await Promise.all(values.map(value => connection.echo(value)));
+    assert.deepEqual(echoed, values);
+    assert.deepEqual(writes, [500]);
+    connection.disconnect();
+    await server.remove();
+  });
+});
 
 describe("a Redis cluster of three masters", { skip: noRedisServer }, async () => {
   const cluster = await startRedisCluster();
