@@ -1,10 +1,13 @@
 import { mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { isatty } from "node:tty";
 import pino from "pino";
-import pretty from "pino-pretty";
 
 export type Log = pino.Logger;
+
+/** Loaded only where somebody reads. */
+const loadPretty = (): typeof import("pino-pretty") => createRequire(import.meta.url)("pino-pretty");
 
 /** What may never reach a log line, whatever object it is logged with. */
 const SECRETS = [
@@ -29,7 +32,7 @@ export function createLog(level: string, file?: string): Log {
   if (file) mkdirSync(dirname(file), { recursive: true });
   const isRead = !file && isatty(2);
   const destination = isRead
-    ? pretty({ destination: 2, sync: true, translateTime: "SYS:HH:MM:ss", ignore: "pid,command" })
+    ? loadPretty()({ destination: 2, sync: true, translateTime: "SYS:HH:MM:ss", ignore: "pid,command" })
     : pino.destination({ dest: file ?? 2, sync: true, append: true });
   return pino({ level, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime, redact: SECRETS }, destination);
 }

@@ -1,6 +1,5 @@
 import fastifySwagger from "@fastify/swagger";
-import scalar from "@scalar/fastify-api-reference";
-import type { FastifyInstance } from "fastify";
+import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { createJsonSchemaTransform } from "fastify-type-provider-zod";
 import { policyFor, STYLES_OF_SCRIPTS } from "./policy.ts";
 import { declareScope, type Needs } from "./scope.ts";
@@ -65,28 +64,55 @@ function describePlainly({ zodSchema, jsonSchema }: Described): void {
 
 const TEXT_KEYWORDS = new Set(["type", "pattern", "format", "description"]);
 
-/** The page at `/docs`. Its script is ours, its fonts are the system's, and its policy lets nothing of others in. */
+const PAGE = "/docs/";
+const SCRIPT = "/docs/js/scalar.js";
+const DOCUMENT = { json: "/docs/openapi.json", yaml: "/docs/openapi.yaml" };
+
+/**
+ * The page at `/docs` and the document that it shows. Its script is ours, its fonts are the system's, and its policy lets
+ * nothing of others in. The page is loaded when it is first asked for: its script alone has more bytes than all else here.
+ */
 export async function serveDocs(server: FastifyInstance): Promise<void> {
+  let page: Promise<Page> | undefined;
   await server.register(async docs => {
     declareScope(docs, "read");
-    docs.addHook("onSend", async (_, reply, payload) => {
-      if (typeof payload === "string" && String(reply.getHeader("content-type")).startsWith("text/html")) {
-        reply.header("content-security-policy", policyFor(payload, STYLES_OF_SCRIPTS));
-      }
-      return payload;
+    const hidden = { schema: { hide: true } as object };
+    docs.get("/docs", hidden, (_, reply) => reply.redirect(PAGE, 301));
+    docs.get(PAGE, hidden, async (_, reply) => {
+      const { html } = await (page ??= loadPage());
+      return reply.type("text/html; charset=utf-8").header("content-security-policy", policyFor(html, STYLES_OF_SCRIPTS)).send(html);
     });
-    await docs.register(scalar, {
-      routePrefix: "/docs",
-      logLevel: "silent",
-      configuration: {
-        pageTitle: "Sluice: API",
-        withDefaultFonts: false,
-        telemetry: false,
-        hideClientButton: true,
-        showDeveloperTools: "never",
-        mcp: { disabled: true },
-        agent: { disabled: true },
-      },
+    docs.get(SCRIPT, hidden, async (_, reply) => {
+      const { script } = await (page ??= loadPage());
+      return reply.type("application/javascript; charset=utf-8").send(script);
     });
+    // Public, as every such document: tools on other origins read it.
+    const publish = (reply: FastifyReply, type: string) => reply.type(type).header("access-control-allow-origin", "*");
+    docs.get(DOCUMENT.json, hidden, (_, reply) => publish(reply, "application/json").send(server.swagger()));
+    docs.get(DOCUMENT.yaml, hidden, (_, reply) => publish(reply, "application/yaml").send(server.swagger({ yaml: true })));
   });
+}
+
+type Page = { html: string; script: Buffer };
+
+/** What Scalar's plugin answers. It is asked once, by a server that nobody else can reach. */
+async function loadPage(): Promise<Page> {
+  const { default: scalar } = await import("@scalar/fastify-api-reference");
+  const server = Fastify();
+  await server.register(scalar, {
+    routePrefix: "/docs",
+    logLevel: "silent",
+    configuration: {
+      url: "./openapi.json",
+      pageTitle: "Sluice: API",
+      withDefaultFonts: false,
+      telemetry: false,
+      hideClientButton: true,
+      showDeveloperTools: "never",
+      mcp: { disabled: true },
+      agent: { disabled: true },
+    },
+  });
+  const [html, script] = await Promise.all([server.inject(PAGE), server.inject(SCRIPT)]);
+  return { html: html.body, script: script.rawPayload };
 }

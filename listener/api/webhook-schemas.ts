@@ -2,9 +2,8 @@ import { z } from "zod";
 import type { App } from "../app.ts";
 import { SluiceError } from "../errors.ts";
 import { checkUrl, type Guard } from "../webhooks/address-guard.ts";
-import { activeSecrets } from "../webhooks/endpoints.ts";
+import { activeSecrets, RESERVED_HEADERS } from "../webhooks/endpoints.ts";
 import type { EndpointStatus } from "../webhooks/read.ts";
-import { RESERVED_HEADERS } from "../webhooks/send.ts";
 import { address, blockNumber, count, deliveryFinality, time } from "./schemas.ts";
 
 /** What an endpoint's settings may be, as they come in. Nothing has a default here: a change leaves what it does not name. */

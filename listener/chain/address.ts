@@ -1,4 +1,4 @@
-import { getAddress } from "ethers";
+import { getAddress } from "ethers/address";
 import type { Hex } from "./types.ts";
 
 const known = new Map<Hex, string>();

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { getAddress } from "ethers";
+import { getAddress } from "ethers/address";
 import { z } from "zod";
 import { SluiceError } from "../errors.ts";
 

@@ -1,4 +1,4 @@
-import { AbiCoder, type EventFragment, Interface, type InterfaceAbi, ParamType, type Result } from "ethers";
+import { AbiCoder, type EventFragment, Interface, type InterfaceAbi, ParamType, type Result } from "ethers/abi";
 import { cleanText } from "../db.ts";
 import { checksumAddress } from "./address.ts";
 import type { Hex, Log } from "./types.ts";

@@ -1,4 +1,4 @@
-import { keccak256 } from "ethers";
+import { keccak256 } from "ethers/crypto";
 import { BadAnswerError, UnverifiableError } from "../errors.ts";
 import { bytes, encodeRlp, quantity } from "./rlp.ts";
 import type { Hex } from "./types.ts";

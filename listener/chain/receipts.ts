@@ -1,4 +1,5 @@
-import { concat, keccak256 } from "ethers";
+import { keccak256 } from "ethers/crypto";
+import { concat } from "ethers/utils";
 import { BadAnswerError, UnverifiableError } from "../errors.ts";
 import type { RawBlock } from "./header-hash.ts";
 import { bytes, encodeRlp, list, object, quantity } from "./rlp.ts";

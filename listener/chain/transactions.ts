@@ -1,4 +1,4 @@
-import { concat } from "ethers";
+import { concat } from "ethers/utils";
 import { UnverifiableError } from "../errors.ts";
 import { bytes, encodeRlp, list, object, quantity, type RlpNode } from "./rlp.ts";
 import type { Hex } from "./types.ts";

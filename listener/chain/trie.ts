@@ -1,4 +1,5 @@
-import { dataLength, keccak256, toBeHex } from "ethers";
+import { keccak256 } from "ethers/crypto";
+import { dataLength, toBeHex } from "ethers/utils";
 import { encodeRlp, quantity, type RlpNode } from "./rlp.ts";
 import type { Hex } from "./types.ts";
 

@@ -1,4 +1,4 @@
-import { keccak256 } from "ethers";
+import { keccak256 } from "ethers/crypto";
 import { BadAnswerError } from "../errors.ts";
 import type { Header, Hex, Log, LogFilter } from "./types.ts";
 

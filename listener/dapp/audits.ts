@@ -1,4 +1,6 @@
-import { AbiCoder, id, ZeroAddress } from "ethers";
+import { AbiCoder } from "ethers/abi";
+import { ZeroAddress } from "ethers/constants";
+import { id } from "ethers/hash";
 import type { Audit, AuditContext } from "../app.ts";
 import { contracts } from "./contracts.ts";
 

@@ -7,7 +7,7 @@ import type { Guard } from "./address-guard.ts";
 import { WEBHOOKS } from "./dispatch.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { createLingering } from "./linger.ts";
-import { openSender, type Sender } from "./send.ts";
+import type { Sender } from "./send.ts";
 import { TIMING, type Timing } from "./timing.ts";
 import { type TurnOptions, takeTurn } from "./turn.ts";
 
@@ -37,7 +37,9 @@ export function startWebhooks({ app, db, backend, chainId, guard, log, timing = 
   const outage = createOutage(log, "the webhooks' Postgres");
   const senders = new Map<string, { version: string; sender: Sender }>();
 
-  function senderOf(endpoint: Endpoint): Sender {
+  async function senderOf(endpoint: Endpoint): Promise<Sender> {
+    // A client for HTTP is loaded by the first message: most workers of a dApp without endpoints never send one.
+    const { openSender } = await import("./send.ts");
     const version = JSON.stringify([endpoint.url, endpoint.headers, endpoint.timeout, endpoint.concurrency, endpoint.secrets]);
     const open = senders.get(endpoint.id);
     if (open?.version === version) return open.sender;

@@ -26,6 +26,10 @@ export type EndpointSettings = {
   concurrency: number;
 };
 
+/** Headers that are ours, or of the connection. */
+export const RESERVED_HEADERS =
+  /^(webhook-.*|content-type|content-length|user-agent|host|connection|transfer-encoding|expect|upgrade|te|trailer|keep-alive|proxy-.*)$/i;
+
 export type EndpointState = "active" | "paused" | "disabled";
 
 export type Endpoint = EndpointSettings & {

@@ -24,10 +24,6 @@ const MAX_HEADERS = 16 * 1_024;
 /** The longest that a receiver may put us off (ms). */
 const MAX_RETRY_AFTER = 24 * 60 * 60_000;
 
-/** Headers that are ours, or of the connection. */
-export const RESERVED_HEADERS =
-  /^(webhook-.*|content-type|content-length|user-agent|host|connection|transfer-encoding|expect|upgrade|te|trailer|keep-alive|proxy-.*)$/i;
-
 export type Sender = { send(message: { id: string; body: string }, signal: AbortSignal): Promise<Attempt>; close(): Promise<void> };
 
 /** Connections of one endpoint: as many as it may have requests under way, each checked where it goes. */

@@ -14,7 +14,7 @@ export type TurnOptions = {
   db: Db;
   app: App;
   chainId: number;
-  senderOf: (endpoint: Endpoint) => Sender;
+  senderOf: (endpoint: Endpoint) => Promise<Sender>;
   timing: Timing;
   lingering: Lingering;
   log: Log;
@@ -99,7 +99,7 @@ async function round(options: TurnOptions, endpoint: Endpoint, breaker: Breaker,
   // An endpoint that has nothing to be told is not broken.
   if (messages.length === 0) return false;
   const bodies = await readBodies(db, app, chainId, endpoint, messages);
-  const sender = options.senderOf(endpoint);
+  const sender = await options.senderOf(endpoint);
   const finished: { message: Pending; attempt: Attempt }[] = [];
   const state = { gone: false, failed: false };
   const end = Date.now() + LONGEST_ROUND;

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { sleep } from "../../listener/db.ts";
 import { type Random, randomFrom } from "../../scripts/support/random.ts";
 import { eventually } from "../support/eventually.ts";
@@ -61,7 +60,6 @@ export async function openSite({ redis, node, settings = {}, seed }: SiteOptions
     const environment = {
       FINALITY: "100",
       LEASE_MS: "1500",
-      NODE_COMPILE_CACHE: join(world.folder, "compiled"),
       ...settings,
       DATABASE_URL: before.through(postgres.url),
       ...(beforeRedis ? { REDIS_URL: beforeRedis.through(world.redis!.url) } : {}),

@@ -11,11 +11,11 @@ import {
 } from "graphql";
 import { z } from "zod";
 import type { Sql, Tx } from "../../db.ts";
-import { SluiceError } from "../../errors.ts";
 import { settledUpTo } from "../../journal/settled.ts";
 import { type Delivery, deliveriesOf, delivery } from "../deliveries.ts";
 import type { Read } from "../read.ts";
-import { capitalised, createTypes, type Types } from "./types.ts";
+import { capitalised, readsByField } from "./names.ts";
+import { createTypes, type Types } from "./types.ts";
 
 /** What resolvers share within one operation. `sql` is one moment of the database, or the pool where an operation has no end. */
 export type Context = { sql: Sql; chainId: number; deliveries: DataLoader<number, Delivery[]> };
@@ -41,27 +41,11 @@ export function createSchema(
   subscriptions: (types: Types) => GraphQLFieldConfigMap<unknown, Context>,
 ): GraphQLSchema {
   const types = createTypes<Context>({ Event: types => ({ deliveries: deliveriesField(types) }) });
-  const fields: Record<string, Field> = {};
-  for (const read of reads) {
-    const name = fieldName(read.path);
-    if (fields[name]) throw new SluiceError(`two reads would be the GraphQL field ${name}: ${read.path} is one of them`);
-    fields[name] = fieldOf(read, name, types);
-  }
+  const fields = Object.fromEntries([...readsByField(reads)].map(([name, read]) => [name, fieldOf(read, name, types)]));
   return new GraphQLSchema({
     query: new GraphQLObjectType({ name: "Query", fields }),
     subscription: new GraphQLObjectType({ name: "Subscription", fields: subscriptions(types) }),
   });
-}
-
-/** `mining/epochs` is miningEpochs, `accounts/:address` is account, and `accounts/:address/transfers` is accountTransfers. */
-export function fieldName(path: string): string {
-  const segments = path.split("/");
-  const words = segments.flatMap((segment, i) => {
-    if (segment.startsWith(":")) return [];
-    const isOne = segments[i + 1]?.startsWith(":");
-    return (isOne ? segment.replace(/s$/, "") : segment).split(/[^A-Za-z0-9]+/).filter(Boolean);
-  });
-  return words.map((word, i) => (i === 0 ? word : capitalised(word))).join("");
 }
 
 function fieldOf(read: Read, name: string, types: Types): Field {

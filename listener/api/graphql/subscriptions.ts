@@ -8,8 +8,9 @@ import { blockRef, time } from "../schemas.ts";
 import { status } from "../status.ts";
 import type { StatusTicker } from "../status-ticker.ts";
 import { streamQuery } from "../stream.ts";
+import { capitalised } from "./names.ts";
 import { type Context, check } from "./schema.ts";
-import { capitalised, type Types } from "./types.ts";
+import type { Types } from "./types.ts";
 
 const cursor = z.string().describe("its place; give the last one as `from` to go on after a break");
 const eventChange = z.object({ cursor, event });

@@ -16,6 +16,7 @@ import {
 import type { z } from "zod";
 import { SluiceError } from "../../errors.ts";
 import { typeNames } from "../schemas.ts";
+import { capitalised } from "./names.ts";
 
 /** What is added to the type that a schema with this name becomes, such as a field that needs a look-up of its own. */
 export type Additions<Context> = Record<string, (types: Types) => GraphQLFieldConfigMap<never, Context>>;
@@ -46,8 +47,6 @@ type Schema = {
   description?: string;
 };
 type Output = GraphQLNullableType & GraphQLOutputType;
-
-export const capitalised = (name: string) => name.charAt(0).toUpperCase() + name.slice(1);
 
 /**
  * GraphQL types out of the zod schemas that describe and check the JSON of REST. A schema is one type wherever it is used. Its

@@ -1,4 +1,4 @@
-import { ZeroAddress } from "ethers";
+import { ZeroAddress } from "ethers/constants";
 import type { Projection } from "../../app.ts";
 import { plainArray, type Sql, type Tx } from "../../db.ts";
 import type { Event } from "../contracts.ts";

@@ -7,7 +7,8 @@ import { buildClientSchema, GraphQLString, getIntrospectionQuery, graphql } from
 import pino from "pino";
 import { z } from "zod";
 import { eventsRead } from "../../../listener/api/events.ts";
-import { createLoader, createSchema, fieldName } from "../../../listener/api/graphql/schema.ts";
+import { fieldName } from "../../../listener/api/graphql/names.ts";
+import { createLoader, createSchema } from "../../../listener/api/graphql/schema.ts";
 import { read } from "../../../listener/api/read.ts";
 import { type ApiOptions, listenApi, type RunningApi } from "../../../listener/api/server.ts";
 import { reads } from "../../../listener/dapp/reads.ts";
