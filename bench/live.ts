@@ -2,7 +2,7 @@
  * How long an event takes: from the block's appearance (the node's announcement of it to us) to the commit of its
  * applied effect in Postgres, on a chain with a block every 100 ms that holds 50 transfers.
  *
- *     npm run bench:live                          (-- --seconds 30 --blocks-every 100 --events 50)
+ *     npm run bench:live                          (-- --seconds 30 --blocks-every 100 --events 50 --on redis,postgres)
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "30" },
     "blocks-every": { type: "string", default: "100" },
     events: { type: "string", default: "50" },
+    on: { type: "string", default: "redis,postgres" },
   },
 });
 const [seconds, every, events] = [Number(values.seconds), Number(values["blocks-every"]), Number(values.events)];
@@ -40,7 +41,8 @@ heads.onmessage = ({ data }) => {
 };
 stack.defer(() => heads.close());
 
-for (const redis of [true, false]) {
+for (const backend of values.on.split(",")) {
+  const redis = backend === "redis";
   const setting = await servers.setting(chain);
   const environment = {
     ...setting.environment,

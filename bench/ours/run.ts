@@ -10,6 +10,7 @@ import { migrate, openDb } from "../../listener/db.ts";
 import { JOURNAL_MIGRATIONS } from "../../listener/journal/schema.ts";
 import { createLog } from "../../listener/log.ts";
 import { openBackend } from "../../listener/queues/backend.ts";
+import { WEBHOOK_MIGRATIONS } from "../../listener/webhooks/schema.ts";
 import { startWorkers } from "../../listener/worker/worker.ts";
 import { apps } from "./apps.ts";
 
@@ -22,7 +23,7 @@ process.once("SIGTERM", () => stopping.abort());
 
 const deployment = readDeployment(config.deployment);
 const db = openDb(config.databaseUrl!);
-await migrate(db, [...JOURNAL_MIGRATIONS, ...app.migrations]);
+await migrate(db, [...JOURNAL_MIGRATIONS, ...WEBHOOK_MIGRATIONS, ...app.migrations]);
 const backend = await openBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl!, log });
 const { signal } = stopping;
 if (role === "listen") {

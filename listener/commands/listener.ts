@@ -201,8 +201,10 @@ async function lead(options: ListenerOptions, identity: ChainIdentity, writer: s
     };
     const updates = follow(noteHeads(sourceFor(filter), onHead), await journal.checkpoint(), log);
     for await (const recorded of recordAll(journal, updates)) {
+      // What was handed over gets its jobs at once: a look for it would only take time from those who work on them.
+      const handed = new Set(recorded.handed.map(({ queue }) => queue));
       relay.add(recorded.handed);
-      relay.wake(Object.keys(recorded.deliveries));
+      relay.wake(Object.keys(recorded.deliveries).filter(queue => !handed.has(queue)));
       webhooks.wake();
       activity.recorded(recorded);
       onRecorded?.(recorded);
