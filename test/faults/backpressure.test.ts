@@ -23,7 +23,7 @@ describe("what is slow or full slows the flow down, and nothing grows without bo
   let redis: Redis;
 
   async function open(): Promise<void> {
-    site = await openSite({ redis: true, seed: 1, settings: { WINDOW: String(WINDOW) } });
+    site = await openSite({ redis: true, seed: 1, settings: { WINDOW: String(WINDOW) }, proxies: ["postgres"] });
     redis = new Redis(site.world.redis!.url);
     redis.on("error", () => {});
     [listener, worker] = await Promise.all([site.keep("listen"), site.keep("work")]);
@@ -101,14 +101,14 @@ describe("what is slow or full slows the flow down, and nothing grows without bo
 
   it("a Postgres that answers late: everything takes longer, and nothing piles up", async () => {
     await open();
-    for (const { postgres } of [listener, worker]) postgres.delay(50);
+    for (const { postgres } of [listener, worker]) postgres!.delay(50);
     const { jobs, growth } = await flood();
     await site.progress();
     assert.ok(jobs <= WINDOW, `${jobs} jobs`);
     assert.ok(growth < GROWTH, `${growth} MB more`);
     // It takes longer, but it is still one writer that writes.
     await eventually(async () => Number((await site.world.leader()).epoch) > 0);
-    for (const { postgres } of [listener, worker]) postgres.delay(0);
+    for (const { postgres } of [listener, worker]) postgres!.delay(0);
     await recovers();
   });
 });

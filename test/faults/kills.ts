@@ -10,8 +10,8 @@ const AT_ONCE = 50;
  * SIGKILL of listeners, workers and the API: at random moments, their start among them, and at each transaction's edge. The
  * proxies before Postgres and Redis see the edges, so no line of the product knows of it.
  */
-export const run: FaultRun = options =>
-  onBothBackends("SIGKILL of listener, worker, API", options, async (site, times) => {
+export const run: FaultRun = options => {
+  const body = async (site: Site, times: number) => {
     const [listeners, workers, apis] = await Promise.all([
       Promise.all([site.keep("listen"), site.keep("listen")]),
       Promise.all([site.keep("work"), site.keep("work")]),
@@ -28,7 +28,9 @@ export const run: FaultRun = options =>
       options.log(`${times - left + count} of ${times} killed`);
       if (left > AT_ONCE) await site.settle();
     }
-  });
+  };
+  return onBothBackends("SIGKILL of listener, worker, API", options, body, { proxies: ["postgres", "redis"] });
+};
 
 /** The one that writes three times of four, otherwise any. */
 const chooseListener = async (site: Site, listeners: readonly Kept[]): Promise<Kept> =>
@@ -78,7 +80,7 @@ function edge(
   return async ({ random }, victim) => {
     await victim.ready();
     await moment(random, 100);
-    const proxy = victim[server] ?? victim.postgres;
+    const proxy = victim[server] ?? victim.postgres!;
     const { fired, cancel } = proxy.ambush(direction, matches, () => {
       victim.kill();
       return fate;

@@ -14,7 +14,7 @@ export const stopped: FaultRun = options =>
       stop();
       return goOn;
     }
-    const { cancel } = leader.postgres.ambush("reply", holdsLocks, () => {
+    const { cancel } = leader.postgres!.ambush("reply", holdsLocks, () => {
       stop();
       return "pass";
     });
@@ -28,12 +28,12 @@ export const stopped: FaultRun = options =>
 export const partitioned: FaultRun = options =>
   removed("leader cut off from Postgres beyond its lease", options, async (site, leader) => {
     await moment(site.random, 200);
-    leader.postgres.blackhole(true);
-    return () => leader.postgres.blackhole(false);
+    leader.postgres!.blackhole(true);
+    return () => leader.postgres!.blackhole(false);
   });
 
 async function removed(fault: string, options: FaultOptions, remove: (site: Site, leader: Kept) => Promise<() => void>) {
-  return onSite(fault, options, async (site, times) => {
+  const body = async (site: Site, times: number) => {
     await Promise.all([site.keep("listen"), site.keep("listen"), site.keep("work")]);
     for (let done = 0; done < times; ) {
       const { kept, epoch } = await site.leader();
@@ -51,5 +51,6 @@ async function removed(fault: string, options: FaultOptions, remove: (site: Site
       giveBack();
       await site.progress();
     }
-  });
+  };
+  return onSite(fault, options, body, { proxies: ["postgres"] });
 }

@@ -1,22 +1,24 @@
 import { sleep } from "../../listener/db.ts";
 import type { FaultRun } from "./row.ts";
-import { type Kept, moment, onBothBackends, type Site } from "./site.ts";
+import { type Kept, moment, onBothBackends, type Site, type SiteOptions } from "./site.ts";
 import { committed } from "./wire.ts";
 
 /** Faults between two comparisons with the chain. */
 const AT_ONCE = 100;
 
 const withProcesses =
-  (fault: string, happen: (site: Site, processes: readonly Kept[]) => Promise<unknown>): FaultRun =>
-  options =>
-    onBothBackends(fault, options, async (site, times) => {
+  (fault: string, happen: (site: Site, processes: readonly Kept[]) => Promise<unknown>, settings: Partial<SiteOptions> = {}): FaultRun =>
+  options => {
+    const body = async (site: Site, times: number) => {
       const processes = await Promise.all(["listen", "work", "work"].map(site.keep));
       await site.progress();
       for (let i = 1; i <= times; i++) {
         await happen(site, processes);
         if (i % AT_ONCE === 0 && i < times) await site.settle();
       }
-    });
+    };
+    return onBothBackends(fault, options, body, settings);
+  };
 
 /** One connection of ours in the middle of something, or all of them at once. */
 export const backendKilled = withProcesses("Postgres backend killed", async site => {
@@ -41,13 +43,17 @@ export const restarted = withProcesses("Postgres killed and started again", asyn
 });
 
 /** The server committed, and the client that asked for it never hears of it: its connection is reset instead. */
-export const replyLost = withProcesses("Postgres reply lost after commit", async (site, processes) => {
-  for (;;) {
-    const waited = new AbortController();
-    const { fired, cancel } = site.random.pick(processes).postgres.ambush("reply", committed, () => "cut");
-    const came = await Promise.race([fired.then(() => true), sleep(2_000, waited.signal).then(() => false)]);
-    waited.abort();
-    cancel();
-    if (came) return;
-  }
-});
+export const replyLost = withProcesses(
+  "Postgres reply lost after commit",
+  async (site, processes) => {
+    for (;;) {
+      const waited = new AbortController();
+      const { fired, cancel } = site.random.pick(processes).postgres!.ambush("reply", committed, () => "cut");
+      const came = await Promise.race([fired.then(() => true), sleep(2_000, waited.signal).then(() => false)]);
+      waited.abort();
+      cancel();
+      if (came) return;
+    }
+  },
+  { proxies: ["postgres"] },
+);

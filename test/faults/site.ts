@@ -8,11 +8,11 @@ import { openWorld, type WorldOptions } from "../support/world.ts";
 import { compareWithChain } from "./comparison.ts";
 import type { FaultOptions, FaultRow } from "./row.ts";
 
-/** A process that is started again whenever it ended, behind proxies of its own before Postgres and Redis. */
+/** A process that is started again whenever it ended, behind proxies of its own where the row asks for them. */
 export type Kept = {
   command: string;
-  postgres: TcpProxy;
-  redis: TcpProxy | undefined;
+  postgres?: TcpProxy | undefined;
+  redis?: TcpProxy | undefined;
   /** The process that runs now. */
   running(): Running;
   /** SIGKILL, now. */
@@ -23,7 +23,14 @@ export type Kept = {
   ready(timeout?: number): Promise<unknown>;
 };
 
-export type SiteOptions = { redis: WorldOptions["redis"]; node?: WorldOptions["node"]; settings?: NodeJS.ProcessEnv; seed: number };
+export type SiteOptions = {
+  redis: WorldOptions["redis"];
+  node?: WorldOptions["node"];
+  settings?: NodeJS.ProcessEnv;
+  /** Before which servers each process has a proxy, whose passing on costs as much as all else here: none unless told. */
+  proxies?: readonly ("postgres" | "redis")[];
+  seed: number;
+};
 
 /** What each command says when it does its work. A listener that stands by does its own. */
 const READY: Record<string, RegExp> = {
@@ -42,7 +49,7 @@ export const PATIENCE = 120_000;
  * Everything of one row: a chain, a Postgres and a Redis of its own, real processes that are started again when they end, and
  * traffic. `settle` is the end of a batch of faults: it measures and compares.
  */
-export async function openSite({ redis, node, settings = {}, seed }: SiteOptions) {
+export async function openSite({ redis, node, settings = {}, proxies: proxied = [], seed }: SiteOptions) {
   const postgres = await openOwnPostgres();
   const world = await openWorld({ redis, database: async () => postgres, ...(node ? { node } : {}) });
   const random = randomFrom(seed);
@@ -54,15 +61,18 @@ export async function openSite({ redis, node, settings = {}, seed }: SiteOptions
   let traffic = world.traffic(PAUSE);
 
   async function keep(command: string): Promise<Kept> {
-    const before = await openTcpProxy(postgres.url);
-    const beforeRedis = world.redis && (await openTcpProxy(world.redis.url));
-    proxies.push(before, ...(beforeRedis ? [beforeRedis] : []));
+    const urls = { postgres: postgres.url, redis: world.redis?.url };
+    const before: { [server in keyof typeof urls]?: TcpProxy } = {};
+    for (const server of proxied) {
+      const url = urls[server];
+      if (url) proxies.push((before[server] = await openTcpProxy(url)));
+    }
     const environment = {
       FINALITY: "100",
       LEASE_MS: "1500",
       ...settings,
-      DATABASE_URL: before.through(postgres.url),
-      ...(beforeRedis ? { REDIS_URL: beforeRedis.through(world.redis!.url) } : {}),
+      ...(before.postgres ? { DATABASE_URL: before.postgres.through(postgres.url) } : {}),
+      ...(before.redis ? { REDIS_URL: before.redis.through(urls.redis!) } : {}),
     };
     let expected = false;
     let running = world.start(command, environment);
@@ -85,8 +95,7 @@ export async function openSite({ redis, node, settings = {}, seed }: SiteOptions
     watch();
     const it: Kept = {
       command,
-      postgres: before,
-      redis: beforeRedis,
+      ...before,
       running: () => running,
       kill() {
         expected = true;
