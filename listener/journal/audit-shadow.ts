@@ -20,8 +20,11 @@ const APPLIED_AT_ONCE = 500;
 
 type Context = { chainId: number; app: App };
 type Delivery = { position: number; operation: Operation; state: string; events: number[] };
-/** A table's name and the columns that tell its rows apart: its primary key, or all of them where it has none. */
-type Keyed = { table: string; key: readonly string[] };
+/**
+ * A table's name and the columns that tell its rows apart: its primary key, or all of them where it has none. `isSame`: its
+ * shadow has the same columns.
+ */
+type Keyed = { table: string; key: readonly string[]; isSame: boolean };
 /** A projection with the routes that feed it, and its tables, which `prepareShadow` looks up. */
 type Shadowed = { projection: Projection; routes: readonly CompiledRoute[]; tables: Keyed[] };
 
@@ -35,18 +38,8 @@ export const enterShadows = (tx: Tx) => tx.query(`set local search_path = ${AUDI
 /** Creates a projection's shadow tables where they lack, or anew where the real ones changed their columns, empty then. */
 export async function prepareShadow(tx: Tx, chainId: number, shadow: Shadowed): Promise<void> {
   const { projection, routes } = shadow;
-  shadow.tables = [];
-  for (const table of projection.tables) shadow.tables.push(await keyOf(tx, table));
-  const columns = (schema: string, table: string) =>
-    `(select string_agg(attname || ' ' || format_type(atttypid, atttypmod), ',' order by attnum) from pg_attribute
-      where attrelid = to_regclass('${schema}.${table}') and attnum > 0 and not attisdropped)`;
-  let fresh = false;
-  for (const table of projection.tables) {
-    const { rows } = await tx.query<{ same: boolean }>(
-      `select ${columns(SCHEMA, table)} is not distinct from ${columns(AUDIT_SCHEMA, table)} as same`,
-    );
-    if (!rows[0]!.same) fresh = true;
-  }
+  shadow.tables = await keyed(tx, projection.tables);
+  const fresh = shadow.tables.some(({ isSame }) => !isSame);
   if (fresh) {
     for (const keyed of shadow.tables) {
       const { table } = keyed;
@@ -77,13 +70,21 @@ async function forgetShadow(tx: Tx, chainId: number, { projection, routes }: Sha
   await tx.query("delete from audit_touched where chain_id = $1 and relation = any($2)", [chainId, projection.tables]);
 }
 
-async function keyOf(tx: Tx, table: string): Promise<Keyed> {
-  const { rows } = await tx.query<{ key: string[] | null; columns: string[] }>(
-    `select array_agg(attname::text) filter (where attnum = any(i.indkey)) as key, array_agg(attname::text) as columns
-     from pg_attribute a left join pg_index i on i.indrelid = a.attrelid and i.indisprimary
-     where a.attrelid = to_regclass('${SCHEMA}.${table}') and a.attnum > 0 and not a.attisdropped`,
+/** These tables, in their order. */
+async function keyed(tx: Tx, tables: readonly string[]): Promise<Keyed[]> {
+  const columns = (schema: string) =>
+    `(select string_agg(attname || ' ' || format_type(atttypid, atttypmod), ',' order by attnum) from pg_attribute
+      where attrelid = to_regclass('${schema}.' || t.name) and attnum > 0 and not attisdropped)`;
+  const { rows } = await tx.query<Keyed>(
+    `select t.name as table, coalesce(k.key, k.columns) as key, ${columns(SCHEMA)} is not distinct from ${columns(AUDIT_SCHEMA)} as "isSame"
+     from unnest($1::text[]) with ordinality as t (name, at) cross join lateral (
+       select array_agg(attname::text) filter (where attnum = any(i.indkey)) as key, array_agg(attname::text) as columns
+       from pg_attribute a left join pg_index i on i.indrelid = a.attrelid and i.indisprimary
+       where a.attrelid = to_regclass('${SCHEMA}.' || t.name) and a.attnum > 0 and not a.attisdropped
+     ) k order by t.at`,
+    [tables],
   );
-  return { table, key: rows[0]!.key ?? rows[0]!.columns };
+  return rows;
 }
 
 /** A row per event, which nothing but the event's revert changes: compared, and its block final, it leaves the shadow. */

@@ -114,10 +114,13 @@ export async function auditSince(options: AuditOptions, since?: number): Promise
     for (let low = from; low <= final; low += FINAL_AT_ONCE)
       await checkDeliveriesOf(db, options, { from: low, to: Math.min(final, low + FINAL_AT_ONCE - 1) }, early);
     for (const shadow of shadows) {
-      await inShadows(db, tx => prepareShadow(tx, chainId, shadow));
-      while (await inShadows(db, tx => advanceShadow(tx, { chainId, app }, shadow))) {
-        // As many steps as it takes: each is a transaction of its own.
-      }
+      const advance = (tx: Tx) => advanceShadow(tx, { chainId, app }, shadow);
+      let more = await inShadows(db, async tx => {
+        await prepareShadow(tx, chainId, shadow);
+        return advance(tx);
+      });
+      // As many steps as it takes: each is a transaction of its own.
+      while (more) more = await inShadows(db, advance);
     }
     return inShadows(db, async tx => {
       const { checkpoint, tip } = await readTip(tx, chainId);
