@@ -6,8 +6,8 @@ import { SluiceError } from "../errors.ts";
 import type { Account, Binaries } from "./postgres-account.ts";
 import { isAlive } from "./process-registry.ts";
 
-/** A cluster on disk and what is needed to run it. `log` takes the server's messages. */
-export type Cluster = { directory: string; account: Account; binaries: Binaries; log: string };
+/** A cluster on disk and what is needed to run it. `log` takes the server's messages; `settings` go before ours. */
+export type Cluster = { directory: string; account: Account; binaries: Binaries; log: string; settings?: Record<string, string> };
 
 /** A running server: the postmaster's process and its port on 127.0.0.1. */
 export type Server = { pid: number; port: number };
@@ -93,8 +93,8 @@ export async function stopServer({ directory, account, binaries }: Cluster): Pro
   await run(binaries.pg_ctl, ["stop", "-D", directory, "-m", "fast", "-w", "-t", "60", "--silent"], account);
 }
 
-function launch({ directory, account, binaries, log }: Cluster, port: number): number {
-  const settings = Object.entries(SETTINGS).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+function launch({ directory, account, binaries, log, ...own }: Cluster, port: number): number {
+  const settings = Object.entries({ ...SETTINGS, ...own.settings }).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   const output = openSync(log, "a", 0o600);
   try {
     const server = spawn(binaries.postgres, ["-D", directory, "-p", String(port), ...settings], {

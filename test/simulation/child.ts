@@ -1,7 +1,9 @@
 /** Simulates each seed that the parent sends, on the database that it was given, until it has no more. */
+import { keepHashes } from "../support/known-hashes.ts";
 import { connect, emptyTables } from "./database.ts";
 import { simulate } from "./simulate.ts";
 
+keepHashes();
 const [url, steps] = process.argv.slice(2);
 const db = connect(url!);
 /** Seeds after which the rows of those before are removed. */

@@ -5,8 +5,12 @@ import { app } from "./sim-app.ts";
 /** The shadows go on as in an audit, without the node. */
 export async function advanceShadows(db: Db, chainId: number): Promise<void> {
   for (const shadow of shadowed(app)) {
-    await inShadows(db, tx => prepareShadow(tx, chainId, shadow));
-    while (await inShadows(db, tx => advanceShadow(tx, { chainId, app }, shadow)));
+    const advance = (tx: Tx) => advanceShadow(tx, { chainId, app }, shadow);
+    let more = await inShadows(db, async tx => {
+      await prepareShadow(tx, chainId, shadow);
+      return advance(tx);
+    });
+    while (more) more = await inShadows(db, advance);
   }
 }
 

@@ -8,6 +8,15 @@ import type { SimNode } from "../support/chain-sim/node.ts";
 export type Way = "open" | "down" | "flaky" | "refuse";
 type Asked<T> = { good: boolean; lied: boolean; give: () => T };
 
+/** Blocks as JSON: each is told of many times. */
+const texts = new WeakMap<object, string>();
+function textOf(result: unknown): string {
+  if (typeof result !== "object" || result === null || Array.isArray(result)) return JSON.stringify(result);
+  let text = texts.get(result);
+  if (!text) texts.set(result, (text = JSON.stringify(result)));
+  return text;
+}
+
 const REFUSALS = ["Internal error", "unknown block", "query timeout exceeded", "block range is too wide"];
 
 export type Endpoint = { node: SimNode; way: Way };
@@ -47,7 +56,7 @@ export function simRpc(endpoints: readonly Endpoint[], random: Random): { rpc: R
     }
     const { result } = answer;
     try {
-      const received = JSON.parse(JSON.stringify(result));
+      const received = JSON.parse(textOf(result));
       const value = check ? check(received, name) : (received as T);
       return { good: !(result === null && exists), lied: false, give: () => value };
     } catch (error) {

@@ -31,9 +31,13 @@ async function openServer(): Promise<Server> {
  * A database of its own, dropped at `close`.
  *
  * @param migrations what is run on it; the journal's tables unless told
+ * @param open what opens the server that it is on
  */
-export async function openTestDatabase(migrations: readonly Migration[] = JOURNAL_MIGRATIONS): Promise<TestDatabase> {
-  const server = await openServer();
+export async function openTestDatabase(
+  migrations: readonly Migration[] = JOURNAL_MIGRATIONS,
+  open: () => Promise<Server> = openServer,
+): Promise<TestDatabase> {
+  const server = await open();
   const name = `test_${randomBytes(6).toString("hex")}`;
   const execute = async (statement: string) => {
     const client = new pg.Client({ connectionString: server.url });

@@ -1,4 +1,3 @@
-import { toBeHex } from "ethers";
 import { bloomOf } from "../bloom.ts";
 import { encodeRlp, keccak, scalar } from "./rlp.ts";
 import type { Emitted, TokenState } from "./token-model.ts";
@@ -32,6 +31,7 @@ export type SimBlock = {
 
 export const quantity = (value: number | bigint) => `0x${value.toString(16)}`;
 const word = (value: number) => `0x${value.toString(16).padStart(64, "0")}`;
+const bytes8 = (value: number) => `0x${value.toString(16).padStart(16, "0")}`;
 /** An envelope of EIP-2718. */
 const envelope = (type: string, payload: string) => `${type}${payload.slice(2)}`;
 const EMPTY_LIST = keccak("0xc0");
@@ -72,7 +72,7 @@ export function buildBlock({ parent, timestamp, salt, address, transactions, tok
     gasLimit: quantity(30_000_000),
     gasUsed: quantity(21_000 * sent.length),
     timestamp: quantity(timestamp),
-    extraData: toBeHex(salt, 8),
+    extraData: bytes8(salt),
     mixHash: word(salt),
     nonce: "0x0000000000000000",
     baseFeePerGas: "0x7",
@@ -131,7 +131,7 @@ function transactionOf(number: number, index: number, salt: number, to: string) 
     gas: quantity(21_000),
     to,
     value: "0x0",
-    input: toBeHex(salt, 8),
+    input: bytes8(salt),
     accessList: [],
     yParity: "0x1",
     v: "0x1",

@@ -111,8 +111,18 @@ export function simNode(chain: SimChain, { chainId, random }: { chainId: number;
 
 export type SimNode = ReturnType<typeof simNode>;
 
+const shownBlocks = { full: new WeakMap<SimBlock, object>(), brief: new WeakMap<SimBlock, object>() };
+
+/** A block as a node tells of it: the same object each time, which whoever takes it leaves as it is. */
 function shown(block: SimBlock | undefined, full: boolean): unknown {
-  return block ? { ...block.header, transactions: full ? block.transactions : block.transactions.map(({ hash }) => hash) } : null;
+  if (!block) return null;
+  const known = shownBlocks[full ? "full" : "brief"];
+  let found = known.get(block);
+  if (!found) {
+    found = { ...block.header, transactions: full ? block.transactions : block.transactions.map(({ hash }) => hash) };
+    known.set(block, found);
+  }
+  return found;
 }
 
 /** What the token's contract says in the state of this block. */
