@@ -22,6 +22,17 @@ export const SETTLED_WITHIN = 10;
 export const holds = ({ lost, doubled, wrong, settledSeconds }: FaultRow): boolean =>
   lost === 0 && doubled === 0 && wrong === 0 && settledSeconds <= SETTLED_WITHIN;
 
+/** A row that broke down, and why. */
+export const broken = (fault: string, times: number, note: string): FaultRow => ({
+  fault,
+  times,
+  lost: 0,
+  doubled: 0,
+  wrong: 1,
+  settledSeconds: 0,
+  note,
+});
+
 /** Several rows of one fault as one. */
 export function together(rows: readonly FaultRow[]): FaultRow {
   const sum = (of: (row: FaultRow) => number) => rows.reduce((total, row) => total + of(row), 0);

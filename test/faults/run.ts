@@ -9,14 +9,20 @@
  *
  * Exit 1 unless nothing was lost, doubled or wrong, and everything was settled within 10 s of the last fault.
  */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { newSeed } from "../../scripts/support/random.ts";
-import { type FaultRow, type FaultRun, holds, SETTLED_WITHIN } from "./row.ts";
+import { broken, type FaultRow, holds, SETTLED_WITHIN } from "./row.ts";
+import type { Told } from "./row-process.ts";
 import { rows } from "./rows.ts";
-import { closeSites } from "./site.ts";
 
 /** Rows at a time, beside one of those whose time is virtual. */
 const AT_ONCE = 2;
+
+/** Compiled code is kept where the product keeps it. */
+const COMPILED = fileURLToPath(new URL("../../node_modules/.cache/sluice", import.meta.url));
 
 const { values } = parseArgs({
   options: {
@@ -39,44 +45,48 @@ const log = (line: string) => void process.stderr.write(`${String(seconds()).pad
 const profile = values.release ? "release" : "ci";
 
 log(`seed ${seed}, profile ${profile}`);
-for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => void closeSites().finally(() => process.exit(130)));
+const children = new Set<ChildProcess>();
+const end = () => {
+  const ended = [...children].map(child => once(child, "exit"));
+  for (const child of children) child.kill();
+  void Promise.all(ended).finally(() => process.exit(130));
+};
+for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, end);
 const results: FaultRow[] = [];
 const inTable = [...chosen.entries()];
 // Most rows wait more than they work: for a lease, a lock, a server that starts. Each has servers and processes of its own.
-// Those that never wait take what these leave of the processor.
+// Those that never wait take what these leave of the processor; the simulation, which has a process for each core, to the end.
 const hand = async (waiting: typeof inTable) => {
   for (let next = waiting.shift(); next; next = waiting.shift()) {
-    const [at, { name, load, ...counts }] = next;
+    const [at, { name, ...counts }] = next;
     const times = values.times ? Number(values.times) : counts[profile];
     const from = performance.now();
-    results[at] = await attempt(name, await load(), times);
+    results[at] = await attempt(name, times);
     log(`${line(results[at])}  (${Math.round((performance.now() - from) / 1_000)} s)`);
     if (!holds(results[at])) log(results[at].note ?? "");
   }
 };
 const real = inTable.filter(([, row]) => !row.virtual);
-const virtual = inTable.filter(([, row]) => row.virtual).reverse();
+const virtual = inTable.filter(([, row]) => row.virtual);
 await Promise.all([hand(virtual), ...Array.from({ length: AT_ONCE }, () => hand(real))]);
 const ok = results.every(holds);
 if (values.json) process.stdout.write(`${JSON.stringify({ ok, seed, profile, seconds: seconds(), rows: results }, null, 2)}\n`);
 else print();
 process.exit(ok ? 0 : 1);
 
-/** A row that breaks down is one that does not hold. */
-async function attempt(name: string, run: FaultRun, times: number): Promise<FaultRow> {
-  try {
-    return await run({ times, seed, log });
-  } catch (error) {
-    return {
-      fault: name,
-      times,
-      lost: 0,
-      doubled: 0,
-      wrong: 1,
-      settledSeconds: 0,
-      note: error instanceof Error ? (error.stack ?? error.message) : String(error),
-    };
-  }
+/** A row in a process of its own, so that what one passes on or counts makes no other one wait. */
+async function attempt(name: string, times: number): Promise<FaultRow> {
+  const env = { ...process.env, NODE_COMPILE_CACHE: COMPILED };
+  const child = fork(new URL("./row-process.ts", import.meta.url), [name, String(times), String(seed)], { env });
+  children.add(child);
+  let row: FaultRow | undefined;
+  child.on("message", (told: Told) => {
+    if ("row" in told) row = told.row;
+    else log(told.line);
+  });
+  const [code, signal] = await once(child, "exit");
+  children.delete(child);
+  return row ?? broken(name, times, `its process ended with ${code ?? signal}`);
 }
 
 function line({ fault, times, lost, doubled, wrong, settledSeconds }: FaultRow): string {
