@@ -38,6 +38,8 @@ export type Config = Readonly<{
   pollInterval: number;
   lease: number;
   window: number;
+  /** Whether statements that come again and again are prepared, by name, on each connection to Postgres. */
+  prepare: boolean;
   maxLag: number;
   /** How long deliveries that are done are kept; undefined: for ever. */
   retention: number | undefined;
@@ -179,6 +181,12 @@ const VARIABLES: Record<string, Variable & { key: keyof Config }> = {
   POLL_INTERVAL_MS: { key: "pollInterval", expected: "milliseconds from 10 to 600000", fallback: "1000", parse: wholeFrom(10, 600_000) },
   LEASE_MS: { key: "lease", expected: "milliseconds from 300 to 600000", fallback: "9000", parse: wholeFrom(300, 600_000) },
   WINDOW: { key: "window", expected: "jobs in flight per queue, from 1 to 100000", fallback: "1000", parse: wholeFrom(1, 100_000) },
+  PREPARED_STATEMENTS: {
+    key: "prepare",
+    expected: '"on" or "off"',
+    fallback: "on",
+    parse: given => oneOf("on", "off")(given) === "on",
+  },
   WEBHOOKS_ALLOW_LOOPBACK: {
     key: "webhooksAllowLoopback",
     expected: '"true" or "false"',

@@ -43,9 +43,10 @@ export const KEEP_ALIVE = 10_000;
 /**
  * A pool on `url` whose connections see our schema first. A connection that breaks is replaced without a word.
  *
- * @param options `pipeline`: statements are sent without waiting for the answers of those before. Not for COPY
+ * @param options `pipeline`: statements are sent without waiting for the answers of those before. Not for COPY.
+ *   `prepare`: false where a statement's name means nothing to the next transaction, as with an older PgBouncer
  */
-export function openDb(url: string, options: { max?: number; name?: string; pipeline?: boolean } = {}): Db {
+export function openDb(url: string, options: { max?: number; name?: string; pipeline?: boolean; prepare?: boolean } = {}): Db {
   const pool = new pg.Pool({
     connectionString: url,
     max: options.max ?? 10,
@@ -58,8 +59,21 @@ export function openDb(url: string, options: { max?: number; name?: string; pipe
     keepAliveInitialDelayMillis: KEEP_ALIVE,
   });
   keepAlive(pool);
+  if (options.prepare === false) pool.on("connect", dropNames);
   return pool;
 }
+
+/** Has each statement parsed and planned anew on this connection, whether it has a name or not. */
+function dropNames(client: pg.ClientBase): void {
+  const query = client.query.bind(client) as (...given: unknown[]) => unknown;
+  client.query = ((statement: unknown, ...rest: unknown[]) => {
+    const named = typeof statement === "object" && statement !== null && "name" in statement && "text" in statement;
+    return query(named ? { ...statement, name: undefined } : statement, ...rest);
+  }) as typeof client.query;
+}
+
+/** SQLSTATEs of a connection whose prepared statements are not what they were: a table was altered, or a pooler gave us another one's. */
+const UNPREPARED = new Set(["0A000", "26000", "42P05"]);
 
 /**
  * The loss of a connection, idle or in use, must not end the process, which is what Node does with an `error` that nobody
@@ -100,6 +114,7 @@ export async function transaction<T>(
     await tx.query("commit");
     return result;
   } catch (error) {
+    if (UNPREPARED.has((error as { code?: string }).code ?? "")) broken = error as Error;
     await tx.query("rollback").catch(e => {
       broken = e as Error;
     });

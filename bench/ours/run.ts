@@ -22,7 +22,7 @@ const stopping = new AbortController();
 process.once("SIGTERM", () => stopping.abort());
 
 const deployment = readDeployment(config.deployment);
-const db = openDb(config.databaseUrl!);
+const db = openDb(config.databaseUrl!, { prepare: config.prepare });
 await migrate(db, [...JOURNAL_MIGRATIONS, ...WEBHOOK_MIGRATIONS, ...app.migrations]);
 const backend = await openBackend({ redisUrl: config.redisUrl, databaseUrl: config.databaseUrl!, log });
 const { signal } = stopping;

@@ -54,7 +54,7 @@ export function openProcess(command: string, options: { logFile?: string } = {})
         stack.defer(() => postgres.close());
         url = postgres.url;
       }
-      const db = openDb(url, { name: `sluice-${command}`, ...options });
+      const db = openDb(url, { name: `sluice-${command}`, prepare: config.prepare, ...options });
       stack.defer(() => db.end());
       stack.defer(watchSilence(db, { log }));
       await waitForDb(db, log, stopping.signal);

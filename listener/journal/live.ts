@@ -45,7 +45,7 @@ export async function recordLive(
 ): Promise<Record<string, number> | undefined> {
   const { counts, values, hand } = placeDrafts(chainId, drafts, release);
   const last = headers.at(-1)!;
-  const { rows } = await db.query<{ handed: Record<string, number> }>(RECORD, [
+  const given = [
     ...values,
     ...eventValues(events, { chainId, epoch, seenAt }),
     epoch,
@@ -59,7 +59,8 @@ export async function recordLive(
     last.hash,
     head,
     events.length,
-  ]);
+  ];
+  const { rows } = await db.query<{ handed: Record<string, number> }>({ name: "record-live", text: RECORD, values: given });
   if (!rows[0]) return undefined;
   hand(rows[0].handed);
   return counts;

@@ -10,6 +10,7 @@ import { type EventRow, eventAt, inOrder, OCCURRENCE_COLUMNS, type Occurrence, s
 import { createOutage, type Log } from "../log.ts";
 import type { DeliveryJob, QueueBackend } from "../queues/backend.ts";
 import { createGather } from "./gather.ts";
+import { preparing } from "./prepare.ts";
 
 export type WorkerSettings = {
   app: App;
@@ -30,6 +31,9 @@ export type Settled = { queue: string; operation: Operation; events: number; sta
 
 /** How long `close` waits for what is under way (ms). What takes longer is taken up by another worker: its row is not done. */
 const GRACE = 2_000;
+
+/** Events of a delivery for which the statements of a projection are prepared. */
+const FEW = 100;
 
 /** Attempts after which a batch is taken apart, so that one bad event does not hold the others. */
 const ATTEMPTS_AS_BATCH = 3;
@@ -189,7 +193,7 @@ export function createDelivery(
     const live = rows.filter(event => event.live);
     if (row.operation === "apply") {
       await keepAmong(tx, position, row, live);
-      if (live.length > 0) await projection!.apply(tx, toEvents(live));
+      if (live.length > 0) await projection!.apply(live.length <= FEW ? preparing(tx) : tx, toEvents(live));
       return { ...row, ...(live.length > 0 ? { seenAt: live.at(-1)!.seen_at } : {}) };
     }
     // A replay takes back and applies in this one transaction: nobody sees, and no crash leaves, what is in between.

@@ -75,6 +75,18 @@ describe("a TCP proxy before Postgres", () => {
     assert.deepEqual(await notes(), [3]);
   });
 
+  it("drops a statement that is a whole transaction, the first time and when it is prepared", async () => {
+    const text = "with held as (select) insert into public.notes values ($1)";
+    const client = await connect();
+    await client.query({ name: "record-live", text, values: [1] });
+    proxy.ambush("request", asksToCommit, () => "cut");
+    await assert.rejects(client.query({ name: "record-live", text, values: [2] }));
+    const other = await connect();
+    proxy.ambush("request", asksToCommit, () => "cut");
+    await assert.rejects(other.query({ name: "record-live", text, values: [3] }));
+    assert.deepEqual(await notes(), [1]);
+  });
+
   it("swallows everything for as long as it is a black hole, and loses nothing of it", async () => {
     const client = await connect();
     proxy.blackhole(true);

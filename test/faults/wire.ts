@@ -2,15 +2,17 @@
 
 const LETTER_AND_LENGTH = 5;
 
-/** How the statement begins that is a whole transaction of the journal: see listener/journal/live.ts. */
-const WHOLE = "\0with held as";
+/** The statement that is a whole transaction of the journal, when it is prepared and later: see listener/journal/live.ts. */
+const PREPARES_WHOLE = /^[^\0]*\0with held as/;
+const RUNS_WHOLE = "\0record-live\0";
 
 /** The client asks for the end of a transaction: a simple query `commit`, of ours or of BullMQ's, or a statement that is all of one. */
 export const asksToCommit = (piece: Buffer): boolean =>
   piece.length >= LETTER_AND_LENGTH &&
   (piece[0] === 0x51
     ? /^commit\b/i.test(piece.toString("latin1", LETTER_AND_LENGTH, LETTER_AND_LENGTH + 7))
-    : piece[0] === 0x50 && piece.toString("latin1", LETTER_AND_LENGTH, LETTER_AND_LENGTH + WHOLE.length) === WHOLE);
+    : (piece[0] === 0x50 && PREPARES_WHOLE.test(piece.toString("latin1", LETTER_AND_LENGTH, LETTER_AND_LENGTH + 60))) ||
+      (piece[0] === 0x42 && piece.toString("latin1", LETTER_AND_LENGTH, LETTER_AND_LENGTH + RUNS_WHOLE.length) === RUNS_WHOLE));
 
 /** The client begins a transaction. */
 export const begins = (piece: Buffer): boolean =>

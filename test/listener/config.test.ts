@@ -39,6 +39,7 @@ describe("config", () => {
         pollInterval: 1000,
         lease: 9000,
         window: 1000,
+        prepare: true,
         webhooksAllowLoopback: false,
         maxLag: 10,
         retention: undefined,

@@ -108,6 +108,31 @@ describe("database", () => {
     await pool.end();
   });
 
+  it("gives up a connection whose prepared statement means a table that has changed", async t => {
+    await using base = await openTestDatabase([]);
+    const pool = openDb(base.url, { max: 1 });
+    t.after(() => pool.end());
+    await pool.query("create table public.things (a int)");
+    const read = () =>
+      transaction(pool, async tx => (await tx.query({ name: "read", text: "select * from public.things", values: [] })).fields.length);
+    assert.equal(await read(), 1);
+    await base.db.query("alter table public.things add column b int");
+    await assert.rejects(read(), { code: "0A000" });
+    assert.equal(await read(), 2);
+  });
+
+  it("prepares what has a name, unless it is told not to", async t => {
+    await using base = await openTestDatabase([]);
+    for (const prepare of [true, false]) {
+      const pool = openDb(base.url, { max: 1, prepare });
+      t.after(() => pool.end());
+      const { rows } = await pool.query<{ sum: number }>({ name: "sum", text: "select $1::int + 1 as sum", values: [1] });
+      assert.equal(rows[0]!.sum, 2);
+      const named = await transaction(pool, tx => tx.query("select from pg_prepared_statements"));
+      assert.equal(named.rowCount, prepare ? 1 : 0);
+    }
+  });
+
   it("makes any text one that Postgres takes, and changes no other", async () => {
     await using base = await openTestDatabase([]);
     await fc.assert(

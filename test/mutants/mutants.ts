@@ -140,6 +140,13 @@ export const mutants: readonly Mutant[] = [
     caughtBy: mirror(journal, "refuses a writer of an earlier epoch, although its tip holds"),
   },
   {
+    name: "goes on with a prepared statement that no longer fits",
+    file: "listener/db.ts",
+    replace: 'if (UNPREPARED.has((error as { code?: string }).code ?? "")) broken',
+    by: 'if ("code" in (error as object) && false) broken',
+    caughtBy: mirror("listener/db.ts", "gives up a connection whose prepared statement means a table that has changed"),
+  },
+  {
     name: "blocks at the head go on top of whatever is there",
     file: "listener/journal/live.ts",
     replace: LEFT,

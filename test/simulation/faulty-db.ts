@@ -9,6 +9,10 @@ export type DbFault = { kind: "kill" | "sever"; at: number | "commit"; after: bo
 /** What pg throws where the connection breaks. */
 const severed = () => Object.assign(new Error("Connection terminated unexpectedly"), { code: "ECONNRESET" });
 
+/** A statement's text; none for the stream of a COPY. */
+const textOf = (given: unknown): string =>
+  typeof given === "string" ? given : (given as { name?: string }).name ? (given as { text: string }).text : "";
+
 /** A process's way to the database, which can break at any statement. What is open then the server rolls back. */
 export function faultyDb(db: Db) {
   let fault: DbFault | undefined;
@@ -16,7 +20,7 @@ export function faultyDb(db: Db) {
   let isDead = false;
 
   const run = async (target: { query: Db["query"] }, given: unknown[]): Promise<unknown> => {
-    const text = String(given[0]);
+    const text = textOf(given[0]);
     // The server's own doing: it comes whether the process lives or not.
     if (text === "rollback") return target.query(text);
     if (isDead) throw severed();
@@ -37,7 +41,7 @@ export function faultyDb(db: Db) {
       const client = await db.connect();
       return {
         query(...given: unknown[]) {
-          if (typeof given[0] === "string") return run(client as never, given);
+          if (textOf(given[0]) !== "") return run(client as never, given);
           // The stream of a COPY breaks with the statement before it or after it.
           if (isDead) throw severed();
           return client.query(given[0] as never);

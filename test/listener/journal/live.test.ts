@@ -78,7 +78,7 @@ describe("blocks at the head, in one statement", () => {
     const note = (client: { query: unknown }) => {
       const query = (client.query as typeof base.db.query).bind(client);
       client.query = (...given: unknown[]) => {
-        if (typeof given[0] === "string") statements.push(given[0]);
+        statements.push((given[0] as { text?: string }).text ?? String(given[0]));
         return (query as (...given: unknown[]) => unknown)(...given);
       };
     };
