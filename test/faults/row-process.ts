@@ -16,7 +16,8 @@ const end = () => {
   if (!ending) void closeSites().finally(() => process.exit(130));
   ending = true;
 };
-for (const signal of ["SIGINT", "SIGTERM", "disconnect"]) process.once(signal, end);
+// Not once: `timeout` and a terminal tell a whole group, and then the parent tells it again.
+for (const told of ["SIGINT", "SIGTERM", "disconnect"]) process.on(told, end);
 
 const tell = (told: Told) => new Promise(resolve => process.send!(told, resolve));
 await tell({ row: await attempt() });

@@ -46,18 +46,21 @@ const profile = values.release ? "release" : "ci";
 
 log(`seed ${seed}, profile ${profile}`);
 const children = new Set<ChildProcess>();
+let ending = false;
 const end = () => {
+  if (ending) return;
+  ending = true;
   const ended = [...children].map(child => once(child, "exit"));
   for (const child of children) child.kill();
   void Promise.all(ended).finally(() => process.exit(130));
 };
-for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, end);
+for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, end);
 const results: FaultRow[] = [];
 const inTable = [...chosen.entries()];
 // Most rows wait more than they work: for a lease, a lock, a server that starts. Each has servers and processes of its own.
 // Those that never wait take what these leave of the processor; the simulation, which has a process for each core, to the end.
 const hand = async (waiting: typeof inTable) => {
-  for (let next = waiting.shift(); next; next = waiting.shift()) {
+  for (let next = waiting.shift(); next && !ending; next = waiting.shift()) {
     const [at, { name, ...counts }] = next;
     const times = values.times ? Number(values.times) : counts[profile];
     const from = performance.now();
