@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
 import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
+import { liveEventOf } from "../journal/runs.ts";
 import { readMessagesOf } from "../webhooks/read.ts";
 import { type Delivery, deliveriesOf, delivery, prunedQueuesOf } from "./deliveries.ts";
 import { event, readFinalized, showEvent } from "./event.ts";
@@ -62,10 +63,9 @@ export const eventTraceRead = (app: App) =>
 
 /** All rows of an id: the live one first, then the newest. */
 async function findById(sql: Sql, chainId: number, blockHash: string, logIndex: number): Promise<EventRow[]> {
-  // The block's number is not in the id. A live row is found by hash through `events_live`; of an orphan the rest of the
-  // statement finds the number in `events_orphaned`.
+  // A live row is found through `events_live`, an orphan by the rest of the statement through `events_orphaned`.
   const { rows } = await sql.query<EventRow>(
-    `(select ${EVENT_COLUMNS} from events where chain_id = $1 and block_hash = $2 and log_index = $3 and live)
+    `(select ${EVENT_COLUMNS} from ${liveEventOf("$1", "$2", "$3")} e)
      union all
      (select ${EVENT_COLUMNS} from events where chain_id = $1 and block_hash = $2 and log_index = $3 and not live)
      order by live desc, position desc`,

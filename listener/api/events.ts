@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { App } from "../app.ts";
 import type { Sql } from "../db.ts";
 import { LISTED_COLUMNS, type ListedEvent } from "../journal/events.ts";
+import { eventsOfTransaction } from "../journal/runs.ts";
 import { EVENT_STATUSES, type EventStatus, event, readFinalized, showEvent } from "./event.ts";
 import { listOf, pageOf } from "./page.ts";
 import { HttpProblem } from "./problem.ts";
@@ -55,20 +56,29 @@ async function findEvents(
 ): Promise<ListedEvent[]> {
   const values: unknown[] = [chainId, page.limit + 1];
   const conditions = ["chain_id = $1"];
-  const where = (condition: (value: string) => string, value: unknown) => {
-    values.push(value);
-    conditions.push(condition(`$${values.length}`));
-  };
+  const parameter = (value: unknown) => `$${values.push(value)}`;
+  const where = (condition: (value: string) => string, value: unknown) => void conditions.push(condition(parameter(value)));
 
+  let [source, order] = ["events", "position desc"];
+  let isOneContract = filter.contract !== undefined;
   if (page.cursor !== undefined) where(value => `position < ${value}`, page.cursor);
   if (filter.contract !== undefined) where(value => `contract = ${value}`, filter.contract);
   if (filter.name !== undefined) {
     where(value => `name = ${value}`, filter.name);
-    // With the contract known as well, the rows come in order out of `events_by_name`.
     const owners = [...app.contracts].filter(([, decoders]) => decoders.some(({ name }) => name === filter.name));
     if (filter.contract === undefined && owners.length === 1) where(value => `contract = ${value}`, owners[0]![0]);
+    isOneContract ||= owners.length === 1;
   }
-  if (filter.transaction !== undefined) where(value => `transaction_hash = ${value}`, filter.transaction);
+  if (isOneContract) {
+    // With the name known as well, the rows come in order out of `events_by_name`.
+    [source, order] = ["named_events", "run desc, position desc"];
+    if (page.cursor !== undefined) where(value => `run < ${value}`, page.cursor);
+  }
+  if (filter.transaction !== undefined) {
+    where(value => `transaction_hash = ${value}`, filter.transaction);
+    source = eventsOfTransaction("$1", parameter(filter.transaction));
+    order = "position desc";
+  }
   if (filter.fromBlock !== undefined) where(value => `block_number >= ${value}`, filter.fromBlock);
   if (filter.toBlock !== undefined) {
     where(value => `block_number <= ${value}`, filter.toBlock);
@@ -84,7 +94,7 @@ async function findEvents(
     if (open !== undefined) where(value => `position ${filter.status === "included" ? ">=" : "<"} ${value}`, open);
   }
   const { rows } = await sql.query<ListedEvent>(
-    `select ${LISTED_COLUMNS} from events where ${conditions.join(" and ")} order by position desc limit $2`,
+    `select ${LISTED_COLUMNS} from ${source} e where ${conditions.join(" and ")} order by ${order} limit $2`,
     values,
   );
   return rows;

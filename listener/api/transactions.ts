@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { App } from "../app.ts";
 import { LISTED_COLUMNS, type ListedEvent } from "../journal/events.ts";
+import { eventsOfTransaction } from "../journal/runs.ts";
 import { event, readFinalized, showEvent } from "./event.ts";
 import { MAX_LIMIT } from "./page.ts";
 import { read } from "./read.ts";
@@ -20,7 +21,7 @@ export const transactionRead = (app: App) =>
     }),
     async handle({ sql, chainId, params }) {
       const { rows } = await sql.query<ListedEvent>(
-        `select ${LISTED_COLUMNS} from events where transaction_hash = $2 and chain_id = $1 order by position limit $3`,
+        `select ${LISTED_COLUMNS} from ${eventsOfTransaction("$1", "$2")} e order by position limit $3`,
         [chainId, params.hash, MAX_LIMIT],
       );
       if (rows.length === 0) return undefined;

@@ -67,7 +67,7 @@ export const auditPauses: Audit = async ({ tx, chainId, since, failed, checked }
   // Each contract begins as its last change before `since` left it.
   const { rows } = await tx.query<{ address: string; block_number: number; log_index: number; transfers: number }>(
     `with first as materialized (
-       select distinct on (address) address, case name when 'Paused' then 1 else 0 end as pauses from events
+       select distinct on (address) address, case name when 'Paused' then 1 else 0 end as pauses from named_events
        where chain_id = $1 and contract = 'SluiceToken' and name in ('Paused', 'Unpaused') and live and block_number < $2
        order by address, block_number desc, log_index desc
      )
@@ -108,9 +108,9 @@ export const auditSequences: Audit = async context => {
   // Of each event that has a number, the last one before; found by its name, however far back that is.
   const { rows: before } = await tx.query<{ sequence: bigint | null }>(
     `select max(sequence) as sequence from unnest($4::text[]) as n (name) cross join lateral (
-       select (arguments ->> 'sequence')::numeric as sequence from events e
+       select (arguments ->> 'sequence')::numeric as sequence from named_events e
        where chain_id = $1 and contract = 'SluiceToken' and e.name = n.name and address = $2 and live and block_number < $3
-       order by position desc limit 1
+       order by run desc, position desc limit 1
      ) last`,
     [chainId, token, since ?? 0, NUMBERED],
   );
@@ -139,7 +139,7 @@ export const auditRoles: Audit = async context => {
   const { rows } = await tx.query<{ role: string; account: string; granted: boolean }>(
     `select distinct on (role, account) * from (
        select arguments ->> 'role' as role, arguments ->> 'account' as account, name = 'RoleGranted' as granted, block_number, log_index
-       from events where chain_id = $1 and contract = 'SluiceToken' and address = $2 and name in ('RoleGranted', 'RoleRevoked') and live
+       from named_events where chain_id = $1 and contract = 'SluiceToken' and address = $2 and name in ('RoleGranted', 'RoleRevoked') and live
          and block_number >= $3
      ) changes order by role, account, block_number desc, log_index desc`,
     [chainId, token, since ?? 0],

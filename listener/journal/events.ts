@@ -1,9 +1,8 @@
-import { pipeline } from "node:stream/promises";
-import { from as copyFrom } from "pg-copy-streams";
 import type { App, JournalEvent } from "../app.ts";
 import { type Arguments, argumentsToJson, type Decoded } from "../chain/events.ts";
 import type { Hex, Log } from "../chain/types.ts";
-import type { Sql, Tx } from "../db.ts";
+import type { Sql } from "../db.ts";
+import { RUN_COLUMNS, runsOf } from "./runs.ts";
 
 /** A row of the table `events`, as the columns of `EVENT_COLUMNS` give it. */
 export type EventRow = {
@@ -38,8 +37,8 @@ export const LISTED_COLUMNS = `chain_id, position, block_number, block_hash, blo
 export const TIME = `1 + (select count(*) from events o where o.chain_id = e.chain_id and o.block_hash = e.block_hash
   and o.log_index = e.log_index and not o.live and o.position < e.position)`;
 
-/** A decoded log on its way into the journal: `text`, where it is there already, is its row as a `rowWriter` writes it. */
-export type ReadEvent = { log: Log; decoded: Decoded; text?: string };
+/** A decoded log on its way into the journal. */
+export type ReadEvent = { log: Log; decoded: Decoded };
 
 /** What a decoded log becomes in the journal. */
 export type NewEvent = ReadEvent & { position: number };
@@ -81,60 +80,29 @@ export function newJournalEvent(chainId: number, { position, log, decoded }: New
   };
 }
 
-/** The columns that a new row is given: the position, then those of a `rowWriter`. */
-const COPIED = `position, chain_id, block_number, block_hash, block_timestamp, transaction_hash, transaction_index, log_index,
-  address, contract, name, arguments, topics, data, error, seen_at, epoch`;
-
-/** Rows that are sent to Postgres at a time: enough for one packet to be worth it, few enough to hold little memory. */
-const ROWS_AT_ONCE = 500;
-
 /** What the rows of one update have in common. */
 export type Writing = { chainId: number; epoch: number; seenAt: Date };
 
-/** Stores events, as the writer of an epoch, by COPY, which costs Postgres and us a quarter less than an insert of arrays. */
-export async function insertEvents(tx: Tx, events: readonly NewEvent[], writing: Writing): Promise<void> {
-  if (events.length === 0) return;
-  const textOf = rowWriter(writing);
-  const copy = tx.query(copyFrom(`copy events (${COPIED}) from stdin`));
-  await pipeline(function* () {
-    for (let i = 0; i < events.length; i += ROWS_AT_ONCE) {
-      let rows = "";
-      for (const event of events.slice(i, i + ROWS_AT_ONCE)) rows += `${event.position}\t${event.text ?? textOf(event)}`;
-      yield rows;
-    }
-  }, copy);
-}
-
-/**
- * Writes rows in COPY's text format, but for their positions. Of hashes, addresses and data only the digits are left by now.
- * `join` gives one flat string: added up, a row would be a tree of thirty, which lives until Postgres has it.
- */
-export function rowWriter({ chainId, epoch, seenAt }: Writing): (event: ReadEvent) => string {
-  const written = `${seenAt.toISOString()}\t${epoch}\n`;
-  return ({ log, decoded }) => {
-    const { blockNumber, blockHash, blockTimestamp, transactionHash, transactionIndex, logIndex, address, topics, data } = log;
-    const place = `${chainId}\t${blockNumber}\t${blockHash}\t${blockTimestamp}\t${transactionHash}\t${transactionIndex}\t${logIndex}`;
-    const json = decoded.arguments && argumentsToJson(decoded.arguments);
-    const meaning = `${address}\t${escapeCopy(decoded.contract)}\t${escapeCopy(decoded.name)}\t${escapeCopy(json)}`;
-    return [place, meaning, `{${topics.join(",")}}`, data, escapeCopy(decoded.error), written].join("\t");
-  };
-}
+/** The columns that a new row is given, in their order. */
+export const WRITTEN_COLUMNS = `position, chain_id, block_number, block_hash, block_timestamp, transaction_hash, transaction_index, log_index,
+  address, contract, name, arguments, topics, data, error, ${RUN_COLUMNS}, seen_at, epoch`;
 
 /** How many parameters `EVENT_ROWS` has. */
-export const EVENT_VALUES = 16;
+export const EVENT_VALUES = 19;
 
 /**
- * SQL: the same by an insert of arrays, as a step of a `with`, where `gate` is true; `p(n)` is its parameter n from 0 on, of
+ * SQL: stores events by an insert of arrays, as a step of a `with`, where `gate` is true; `p(n)` is its parameter n from 0 on, of
  * `eventValues`. Of few rows the turns of a COPY cost more than it saves.
  */
 export const EVENT_ROWS = (gate: string, p: (n: number) => string) => `
-  insert into events (${COPIED})
+  insert into events (${WRITTEN_COLUMNS})
   select position, $1, block_number, block_hash, block_timestamp, transaction_hash, transaction_index, log_index,
-    address, contract, name, arguments::jsonb, topics::text[], data, error, ${p(14)}::timestamptz, ${p(15)}::bigint
+    address, contract, name, arguments::jsonb, topics::text[], data, error, ${RUN_COLUMNS}, ${p(14)}::timestamptz, ${p(15)}::bigint
   from unnest(${p(0)}::bigint[], ${p(1)}::bigint[], ${p(2)}::text[], ${p(3)}::bigint[], ${p(4)}::text[], ${p(5)}::int[], ${p(6)}::int[],
-    ${p(7)}::text[], ${p(8)}::text[], ${p(9)}::text[], ${p(10)}::text[], ${p(11)}::text[], ${p(12)}::text[], ${p(13)}::text[])
+    ${p(7)}::text[], ${p(8)}::text[], ${p(9)}::text[], ${p(10)}::text[], ${p(11)}::text[], ${p(12)}::text[], ${p(13)}::text[],
+    ${p(16)}::smallint[], ${p(17)}::smallint[], ${p(18)}::smallint[])
     as e (position, block_number, block_hash, block_timestamp, transaction_hash, transaction_index, log_index,
-      address, contract, name, arguments, topics, data, error) where ${gate}`;
+      address, contract, name, arguments, topics, data, error, ${RUN_COLUMNS}) where ${gate}`;
 
 export const eventValues = (events: readonly NewEvent[], { epoch, seenAt }: Writing): unknown[] => [
   events.map(({ position }) => position),
@@ -153,15 +121,8 @@ export const eventValues = (events: readonly NewEvent[], { epoch, seenAt }: Writ
   events.map(({ decoded }) => decoded.error),
   seenAt,
   epoch,
+  ...runsOf(events.map(({ log }) => log)).map(lengths => Array.from(lengths, length => length || null)),
 ];
-
-const SPECIAL = /[\\\t\n\r]/g;
-const ESCAPES: Record<string, string> = { "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r" };
-
-function escapeCopy(text: string | undefined): string {
-  if (text === undefined) return "\\N";
-  return text.search(SPECIAL) < 0 ? text : text.replace(SPECIAL, found => ESCAPES[found]!);
-}
 
 /** What of the raw log a handler needs: nothing, where it was decoded. */
 const DECODED_COLUMNS = EVENT_COLUMNS.replace(

@@ -5,9 +5,10 @@ import type { BlockRef, ChainUpdate, Checkpoint, Header, Hex, Log } from "../cha
 import { type Db, type Tx, transaction } from "../db.ts";
 import { LeaseLostError } from "../errors.ts";
 import { insertReorg } from "./changes.ts";
+import { copyRows, type Rows, startRows } from "./copy-rows.ts";
 import { forwardOf, type Handed, insertDeliveries, planDeliveries, type Release, type Routed } from "./deliveries.ts";
 import { doubtAudit } from "./doubt.ts";
-import { type EventRow, insertEvents, type NewEvent, newJournalEvent, type ReadEvent, rowWriter } from "./events.ts";
+import { type EventRow, type NewEvent, newJournalEvent, type ReadEvent } from "./events.ts";
 import { type Left, recordLive } from "./live.ts";
 import { planMissing, READ_AT_ONCE } from "./missing.ts";
 import { lockQueue } from "./queue-lock.ts";
@@ -43,6 +44,9 @@ const FINAL = "finalized_number = $4::bigint, finalized_hash = $5::text";
  * Whatever was made of them in this database was committed later, so it is gone too or has taken them to the disk.
  */
 const UNHURRIED = "set local synchronous_commit = off";
+
+/** Logs as they are to be stored. */
+type Written = { read: ReadEvent[]; rows: Rows };
 
 /** Logs that are prepared before something else has its turn: a millisecond or two. */
 const AHEAD_AT_ONCE = 100;
@@ -89,7 +93,7 @@ export function openJournal({ db, chainId, epoch, app, contracts, relay }: Journ
   const safeRoutes = app.routes.filter(({ finality }) => finality === "safe");
   // What becomes of a carried job is told by its id: its row must not be gone, and another one in its place.
   const carries = app.routes.some(({ carry }) => carry);
-  const prepared = new WeakMap<ChainUpdate, Promise<ReadEvent[]>>();
+  const prepared = new WeakMap<ChainUpdate, Promise<Written>>();
   let tip: Hex | null = null;
   /** What this writer knows of the journal, once it knows it. */
   let left: Left | undefined;
@@ -128,10 +132,10 @@ export function openJournal({ db, chainId, epoch, app, contracts, relay }: Journ
       [update.head, update.logs.length, update.backfill?.from ?? null, update.backfill?.to ?? null, update.seenAt],
     );
     const first = total - update.logs.length + 1;
-    const read = (await prepared.get(update)) ?? update.logs.map((log): ReadEvent => ({ log, decoded: decode(log) }));
-    const events = read.map((event, i): NewEvent => ({ position: first + i, ...event }));
+    const { read, rows } = (await prepared.get(update)) ?? write(update.logs, update.seenAt);
+    const events = read.map(({ log, decoded }, i): NewEvent => ({ position: first + i, log, decoded }));
     await (update.backfill ? insertFinalBlock(tx, chainId, last) : insertBlocks(tx, chainId, update.headers));
-    await insertEvents(tx, events, { chainId, epoch, seenAt: update.seenAt });
+    await copyRows(tx, rows, first);
     const straight = update.backfill !== undefined && planned !== null && planned === tip;
     const release = newRelease();
     const deliveries = await deliver(tx, straight ? app.routes : headRoutes, toNewRouted(events), release);
@@ -156,16 +160,25 @@ export function openJournal({ db, chainId, epoch, app, contracts, relay }: Journ
     return { update, events, orphaned: [], deliveries, handed: release.handed };
   }
 
-  /** Logs decoded and written as rows, some at a time: what Postgres answers meanwhile is not kept waiting. */
-  async function readAhead(logs: readonly Log[], seenAt: Date): Promise<ReadEvent[]> {
-    const textOf = rowWriter({ chainId, epoch, seenAt });
+  /** Logs decoded and written as rows. */
+  function write(logs: readonly Log[], seenAt: Date): Written {
+    const rows = startRows(logs, { chainId, epoch, seenAt });
+    const read = logs.map((log): ReadEvent => ({ log, decoded: decode(log) }));
+    for (const event of read) rows.add(event);
+    return { read, rows: rows.end() };
+  }
+
+  /** The same, some at a time: what Postgres answers meanwhile is not kept waiting. */
+  async function writeAhead(logs: readonly Log[], seenAt: Date): Promise<Written> {
+    const rows = startRows(logs, { chainId, epoch, seenAt });
     const read: ReadEvent[] = [];
     for (const [i, log] of logs.entries()) {
       if (i % AHEAD_AT_ONCE === 0) await setImmediate();
       const event = { log, decoded: decode(log) };
-      read.push({ ...event, text: textOf(event) });
+      read.push(event);
+      rows.add(event);
     }
-    return read;
+    return { read, rows: rows.end() };
   }
 
   /** New events on their way to the routes; none where nobody waits for any. */
@@ -285,10 +298,10 @@ export function openJournal({ db, chainId, epoch, app, contracts, relay }: Journ
     },
     prepare(update) {
       if (update.type !== "extend") return;
-      const read = readAhead(update.logs, update.seenAt);
+      const written = writeAhead(update.logs, update.seenAt);
       // Awaited by `record`, if that comes at all.
-      read.catch(() => {});
-      prepared.set(update, read);
+      written.catch(() => {});
+      prepared.set(update, written);
     },
     async sawHead(number) {
       await db.query("update checkpoint set head_number = $3, head_at = now() where chain_id = $1 and epoch = $2", [
@@ -313,8 +326,10 @@ export function openJournal({ db, chainId, epoch, app, contracts, relay }: Journ
         await holdTip(tx);
         const fresh = await unknownAmong(tx, contract, logs);
         const total = await holdTip(tx, fresh.length);
-        const events = fresh.map((log, i): NewEvent => ({ position: total - fresh.length + 1 + i, log, decoded: decode(log) }));
-        await insertEvents(tx, events, { chainId, epoch, seenAt: new Date() });
+        const first = total - fresh.length + 1;
+        const { read, rows } = write(fresh, new Date());
+        const events = read.map((event, i): NewEvent => ({ position: first + i, ...event }));
+        await copyRows(tx, rows, first);
         if (fresh[0]) {
           await doubtAudit(tx, chainId, fresh[0].blockNumber - 1);
           await tx.query("update checkpoint set late_to = $2 where chain_id = $1", [chainId, total]);

@@ -4,6 +4,7 @@ import { describe } from "../errors.ts";
 import { createOutage, type Log } from "../log.ts";
 import { coversEvent, type Operation } from "./deliveries.ts";
 import { hasForward, lockPruning } from "./pruned.ts";
+import { MAX_RUN } from "./runs.ts";
 
 export type RetentionOptions = {
   db: Db;
@@ -179,11 +180,14 @@ async function gapsOf(tx: Tx, { chainId, queue }: Scope, events: readonly Event[
   )) {
     const [contract, name] = event.split(".");
     const { rows } = await tx.query<{ position: number }>(
-      `select e.position from events e
-       where e.chain_id = $1 and e.contract = $3 and e.name = $4 and e.live and e.position <= $5
-         and e.position > coalesce((select up_to from pruned where chain_id = $1 and queue = $2 and event = $3 || '.' || $4), 0)
+      `with reach as materialized (
+         select coalesce((select up_to from pruned where chain_id = $1 and queue = $2 and event = $3 || '.' || $4), 0) as up_to
+       )
+       select e.position from named_events e
+       where e.chain_id = $1 and e.contract = $3 and e.name = $4 and e.run > (select up_to from reach) - ${MAX_RUN} and e.run <= $5
+         and e.live and e.position <= $5 and e.position > (select up_to from reach)
          and e.position not in (select unnest($6::bigint[])) and not ${hasForward("$2")}
-       order by e.position limit 1`,
+       order by e.run, e.position limit 1`,
       [chainId, queue, contract, name, Math.max(...own.map(({ position }) => position)), covered],
     );
     if (rows[0]) ends.set(event, rows[0].position);

@@ -318,4 +318,27 @@ export const JOURNAL_MIGRATIONS: readonly Migration[] = [
         where state in ('pending', 'sent') and operation in ('revert', 'replay');
     `,
   },
+  {
+    name: "journal-4",
+    sql: `
+      -- How many rows of the same block, transaction and name begin with this one; null in all but the first: see runs.ts.
+      alter table events add column of_block smallint default 1, add column of_transaction smallint default 1,
+        add column of_name smallint default 1;
+      drop index events_live;
+      drop index events_by_transaction;
+      drop index events_by_name;
+      create unique index events_live on events (chain_id, block_hash, log_index) where live and of_block is not null;
+      create index events_by_transaction on events (transaction_hash) where of_transaction is not null;
+      create index events_by_name on events (chain_id, contract, name, position) where of_name is not null;
+
+      -- Events with the first position of their run, from which those of a contract and name come in order: run, then position.
+      create view named_events as
+      select r.chain_id, r.contract, r.name, r.position as run, e.position, e.block_number, e.block_hash, e.block_timestamp,
+        e.transaction_hash, e.transaction_index, e.log_index, e.address, e.arguments, e.topics, e.data, e.error, e.live, e.seen_at, e.epoch
+      from events r cross join lateral (
+        select * from events where chain_id = r.chain_id and position >= r.position and position < r.position + r.of_name offset 0
+      ) e
+      where r.of_name is not null;
+    `,
+  },
 ];

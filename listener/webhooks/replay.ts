@@ -2,6 +2,7 @@ import type { App } from "../app.ts";
 import { type Db, transaction } from "../db.ts";
 import { coversEvent } from "../journal/deliveries.ts";
 import type { Occurrence } from "../journal/events.ts";
+import { liveEventOf } from "../journal/runs.ts";
 import { ENDPOINT_COLUMNS, type EndpointRow, toEndpoint } from "./endpoints.ts";
 import { createMatcher } from "./filter.ts";
 import { COLUMNS, group, insertMessages } from "./plan.ts";
@@ -42,7 +43,7 @@ export async function replayMessages({ db, app, chainId, endpoint: id }: Target,
         `select ${COLUMNS} from events e
          where chain_id = $1 and position > $2 and position <= $3 and live and arguments is not null
            and block_number between $4 and $5 and ($6::text is null or contract || '.' || name = $6)
-           and ($7::text is null or (block_hash = $7 and log_index = $8))
+           and ($7::text is null or position = (select position from ${liveEventOf("$1", "$7", "$8::integer")} one))
            and not exists (
              select from webhook_messages m where m.chain_id = e.chain_id and m.endpoint = $9 and m.state = 'pending'
                and m.operation = 'event' and ${coversEvent("e.position", "m")})

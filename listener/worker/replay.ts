@@ -4,6 +4,7 @@ import { SluiceError } from "../errors.ts";
 import { insertDeliveries, planDeliveries, reachesInto, toRouted } from "../journal/deliveries.ts";
 import { EVENT_COLUMNS, type EventRow } from "../journal/events.ts";
 import { isPruned } from "../journal/pruned.ts";
+import { liveEventOf } from "../journal/runs.ts";
 import { chosenEvents, type EventChoice } from "./event-choice.ts";
 
 /** Which events to run again: live ones, of these blocks (inclusive), of that name or id. */
@@ -77,6 +78,7 @@ async function findCandidates(
        select ${EVENT_COLUMNS} from events
        where chain_id = $1 and position > $2 and position <= $3 and live and contract || '.' || name = any($4)
          and ($5::bigint is null or block_number >= $5) and ($6::bigint is null or block_number <= $6) and ${condition}
+         and ($10::text is null or position = (select position from ${liveEventOf("$1", "$10", "$11::integer")} e))
        order by position limit $8
      ), range as materialized (
        select min(position) as low, max(position) as high from found
