@@ -32,8 +32,8 @@ type Shadowed = { projection: Projection; routes: readonly CompiledRoute[]; tabl
 export const shadowed = (app: App): Shadowed[] =>
   app.projections.map(projection => ({ projection, routes: app.routes.filter(route => route.projection === projection), tables: [] }));
 
-/** Statements of `tx` find the shadows before the real tables from here on. */
-export const enterShadows = (tx: Tx) => tx.query(`set local search_path = ${AUDIT_SCHEMA}, ${SCHEMA}`);
+/** Statements of a transaction find the shadows before the real tables from here on. */
+export const ENTER_SHADOWS = `set local search_path = ${AUDIT_SCHEMA}, ${SCHEMA}`;
 
 /** Creates a projection's shadow tables where they lack, or anew where the real ones changed their columns, empty then. */
 export async function prepareShadow(tx: Tx, chainId: number, shadow: Shadowed): Promise<void> {

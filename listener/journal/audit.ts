@@ -18,7 +18,7 @@ import {
 import { checkBlocks, checkEpochs, checkEvents } from "./audit-events.ts";
 import { type AuditReport, createFindings, type Findings } from "./audit-findings.ts";
 import { checkProjection } from "./audit-projections.ts";
-import { advanceShadow, carryOutRest, compareShadow, enterShadows, prepareShadow, settleShadow, shadowed } from "./audit-shadow.ts";
+import { advanceShadow, carryOutRest, compareShadow, ENTER_SHADOWS, prepareShadow, settleShadow, shadowed } from "./audit-shadow.ts";
 import { RESYNC } from "./halt.ts";
 import { firstOpenBlock } from "./settled.ts";
 
@@ -173,13 +173,13 @@ export async function auditSince(options: AuditOptions, since?: number): Promise
 async function inShadows<T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> {
   return transaction(
     db,
-    async tx => {
-      const { rows } = await tx.query<{ ours: boolean }>("select pg_try_advisory_xact_lock(hashtextextended('sluice audit', 0)) as ours");
-      if (!rows[0]!.ours) throw new SluiceError("another audit is running", { hint: "wait for it", retryable: true });
-      await enterShadows(tx);
+    async (tx, [lock]) => {
+      const { ours } = lock!.rows[0] as { ours: boolean };
+      if (!ours) throw new SluiceError("another audit is running", { hint: "wait for it", retryable: true });
       return work(tx);
     },
     "repeatable read",
+    ["select pg_try_advisory_xact_lock(hashtextextended('sluice audit', 0)) as ours", ENTER_SHADOWS],
   );
 }
 

@@ -25,7 +25,7 @@ export function nameStatements(client: ClientBase): void {
     const [, shows] = /^drop table pg_temp\.(\w+)/.exec(text) ?? [];
     if (hides) hidden.add(hides);
     if (shows) hidden.delete(shows);
-    if (text.startsWith("set local search_path")) path = text;
+    path = /set local search_path[^;]*/.exec(text)?.[0] ?? path;
     if (text === "commit" || text === "rollback") {
       hidden.clear();
       path = "";

@@ -1,5 +1,5 @@
 import { type Db, type Tx, transaction } from "../../listener/db.ts";
-import { AUDIT_SCHEMA, advanceShadow, enterShadows, prepareShadow, shadowed } from "../../listener/journal/audit-shadow.ts";
+import { AUDIT_SCHEMA, advanceShadow, ENTER_SHADOWS, prepareShadow, shadowed } from "../../listener/journal/audit-shadow.ts";
 import { app } from "./sim-app.ts";
 
 /** The shadows go on as in an audit, without the node. */
@@ -26,12 +26,4 @@ export async function forgetShadow(db: Db, chainId: number, name: string): Promi
   });
 }
 
-const inShadows = <T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> =>
-  transaction(
-    db,
-    async tx => {
-      await enterShadows(tx);
-      return work(tx);
-    },
-    "repeatable read",
-  );
+const inShadows = <T>(db: Db, work: (tx: Tx) => Promise<T>): Promise<T> => transaction(db, work, "repeatable read", [ENTER_SHADOWS]);
