@@ -1,4 +1,5 @@
 import type { FaultRow, FaultRun } from "../faults/row.ts";
+import { keepHashes } from "../support/known-hashes.ts";
 import { openSimulationDatabase } from "./database.ts";
 import { compare, endFaults, settle } from "./settle.ts";
 import { app } from "./sim-app.ts";
@@ -9,6 +10,7 @@ const TIMES_PER_CHAIN = 10;
 
 /** A, B, A: a branch is replaced and comes back, with the work on either in any state in between. */
 export const run: FaultRun = async ({ times, seed, log }) => {
+  keepHashes();
   await using base = await openSimulationDatabase();
   const row: FaultRow = { fault: "A, B, A", times: 0, lost: 0, doubled: 0, wrong: 0, settledSeconds: 0 };
   for (let chains = 1; row.times < times; chains++) {

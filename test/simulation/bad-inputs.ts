@@ -8,6 +8,7 @@ import { WEBHOOK_MIGRATIONS } from "../../listener/webhooks/schema.ts";
 import type { FaultRow, FaultRun } from "../faults/row.ts";
 import { apiOf, CHAIN } from "../listener/api/support.ts";
 import { type Hostile, hostileEnvironments, hostileLogs, hostileNumbers, hostileRequests } from "../support/hostile/corpus.ts";
+import { keepHashes } from "../support/known-hashes.ts";
 import { compareEvents } from "./compare.ts";
 import { openSimulationDatabase } from "./database.ts";
 import { app } from "./sim-app.ts";
@@ -29,6 +30,7 @@ export const run: FaultRun = async ({ times, seed, log }) => {
     log(`bad inputs, seed ${seed}: ${what.slice(0, 500)}`);
   };
   const quarter = Math.ceil(times / 4);
+  keepHashes();
   await using base = await openSimulationDatabase();
   await migrate(base.db, [...KEY_MIGRATIONS, ...WEBHOOK_MIGRATIONS]);
   const simulation = await openSimulation({ db: base.db, chainId: CHAIN, seed });

@@ -1,13 +1,15 @@
-import { type Db, openDb } from "../../listener/db.ts";
+import { type Db, type Migration, openDb } from "../../listener/db.ts";
 import { JOURNAL_MIGRATIONS } from "../../listener/journal/schema.ts";
 import { openTestDatabase, type TestDatabase } from "../support/database.ts";
 import { nameStatements } from "./named-statements.ts";
 import { openSimulationServer } from "./server.ts";
 import { app } from "./sim-app.ts";
 
+const MIGRATIONS = [...JOURNAL_MIGRATIONS, ...app.migrations];
+
 /** A database for simulations on a server of its own, which is fast where nobody needs it to be more. */
-export async function openSimulationDatabase(): Promise<TestDatabase> {
-  const base = await openTestDatabase([...JOURNAL_MIGRATIONS, ...app.migrations], openSimulationServer);
+export async function openSimulationDatabase(migrations: readonly Migration[] = MIGRATIONS): Promise<TestDatabase> {
+  const base = await openTestDatabase(migrations, openSimulationServer);
   await base.db.end();
   const db = connect(base.url);
   const close = async () => {

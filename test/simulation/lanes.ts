@@ -1,7 +1,8 @@
 import { MIGRATIONS } from "../../listener/commands/process.ts";
 import type { FaultRow } from "../faults/row.ts";
-import { openTestDatabase } from "../support/database.ts";
+import { keepHashes } from "../support/known-hashes.ts";
 import type { Difference } from "./compare.ts";
+import { openSimulationDatabase } from "./database.ts";
 import { type Lane, type LaneOptions, openLane } from "./lane.ts";
 
 export type LanesOptions = Pick<LaneOptions, "nodes" | "verify"> & {
@@ -32,7 +33,8 @@ export async function runLanes({
   lanes = LANES,
   ...options
 }: LanesOptions): Promise<FaultRow> {
-  await using base = await openTestDatabase(MIGRATIONS);
+  keepHashes();
+  await using base = await openSimulationDatabase(MIGRATIONS);
   const row: FaultRow = { fault, times: 0, lost: 0, doubled: 0, wrong: 0, settledSeconds: 0 };
   let chains = 0;
   let next = 0;
