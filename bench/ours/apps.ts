@@ -24,5 +24,5 @@ export const apps: Record<string, App> = {
       { queue: "transfers", projection: transfers, events, concurrency: 8 },
     ],
   }),
-  nothing: defineApp({ contracts, routes: [{ queue: "nothing", task: nothing, events, concurrency: 100 }] }),
+  nothing: defineApp({ contracts, routes: [{ queue: "nothing", task: nothing, events, concurrency: 300 }] }),
 };

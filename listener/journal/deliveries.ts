@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { App, CompiledRoute, JournalEvent } from "../app.ts";
-import { cleanText, type Tx } from "../db.ts";
+import { cleanText, plainArray, type Tx } from "../db.ts";
 import { describe } from "../errors.ts";
 import { type EventRow, toJournalEvent } from "./events.ts";
 import { queueKey } from "./queue-lock.ts";
@@ -210,14 +210,18 @@ const store = (position: string, join = "", sent = "false") => `
 /** SQL: the step after `PLACED_DELIVERIES`. */
 export const STORED = store("created + position", "join last using (queue) left join released using (queue)", "released.queue is not null");
 
+/** Words and numbers have nothing to quote, and keys and errors are rare: see `plainArray`. */
 const columns = (chainId: number, drafts: readonly Placed[]) => [
   chainId,
-  drafts.map(d => d.queue),
-  drafts.map(d => d.position),
-  drafts.map(d => d.operation),
-  drafts.map(d => `{${d.events.join(",")}}`),
-  drafts.map(d => Math.min(d.events[0]!, d.events.at(-1)!)),
-  drafts.map(d => Math.max(d.events[0]!, d.events.at(-1)!)),
-  drafts.map(d => d.key),
-  drafts.map(d => d.error),
+  plainArray(drafts.map(d => d.queue)),
+  plainArray(drafts.map(d => d.position)),
+  plainArray(drafts.map(d => d.operation)),
+  plainArray(drafts.map(d => `"{${d.events.join(",")}}"`)),
+  plainArray(drafts.map(d => Math.min(d.events[0]!, d.events.at(-1)!))),
+  plainArray(drafts.map(d => Math.max(d.events[0]!, d.events.at(-1)!))),
+  orNull(drafts.map(d => d.key)),
+  orNull(drafts.map(d => d.error)),
 ];
+
+/** Of no array at all `unnest` makes nulls beside the others. */
+const orNull = (texts: (string | null)[]) => (texts.every(text => text === null) ? null : texts);

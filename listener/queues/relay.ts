@@ -331,16 +331,20 @@ export function untilAborted<Q extends object>(queue: Q, signal: AbortSignal): Q
 /** What the relay needs of a queue of BullMQ. */
 export type Jobs = Pick<DeliveryQueue, "addBulk" | "getJob">;
 
+/** Jobs that are added at once: enough for one trip to be worth it, few enough to be gone before V8 takes them for long-lived. */
+const ADDED_AT_ONCE = 250;
+
 export async function addJobs(jobs: Jobs, chainId: number, queue: string, sent: readonly Sent[]): Promise<void> {
-  if (sent.length === 0) return;
-  await jobs.addBulk(
-    sent.map(delivery => ({
-      name: delivery.operation,
-      data: { chainId, queue, position: delivery.position },
-      // How often a delivery is tried is decided by its row; the job itself never gives up.
-      opts: { jobId: jobId(chainId, delivery), attempts: 1_000_000, backoff: { type: "custom" } },
-    })),
-  );
+  for (let i = 0; i < sent.length; i += ADDED_AT_ONCE) {
+    await jobs.addBulk(
+      sent.slice(i, i + ADDED_AT_ONCE).map(delivery => ({
+        name: delivery.operation,
+        data: { chainId, queue, position: delivery.position },
+        // How often a delivery is tried is decided by its row; the job itself never gives up.
+        opts: { jobId: jobId(chainId, delivery), attempts: 1_000_000, backoff: { type: "custom" } },
+      })),
+    );
+  }
 }
 
 /**

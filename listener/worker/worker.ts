@@ -132,7 +132,7 @@ export function createDelivery(
         OCCURRENCE_COLUMNS,
       )
     : withEvents(`select position as delivery, operation, events, attempts + 1 as attempts, sends from deliveries where ${DUE}`);
-  const markRun = createGather(positions => markDone(db, positions));
+  const markRun = createGather(markRuns);
 
   return async function deliver(position: number, signal: AbortSignal): Promise<void> {
     try {
@@ -155,14 +155,14 @@ export function createDelivery(
     }
   };
 
-  /** Marks rows done and gives them, without those that are not to be worked on. Holds their locks until the end of `tx`. */
-  async function markDone(tx: Tx | Db, positions: readonly number[]): Promise<Map<number, Row>> {
-    const { rows } = await tx.query<Row & { position: number }>(
-      `update deliveries set ${done} where chain_id = $1 and queue = $2 and position = any($3) and state = 'sent'
-       returning position, operation, events, attempts`,
-      [chainId, queue, plainArray(positions)],
-    );
-    return new Map(rows.map(row => [row.position, row]));
+  /** Marks those of the rows done that are still to be worked on, and says which. */
+  async function markRuns(positions: readonly number[]): Promise<Map<number, true>> {
+    const { rows } = await db.query<{ position: number }>(`update deliveries set ${done} where ${DUE} returning position`, [
+      chainId,
+      queue,
+      plainArray(positions),
+    ]);
+    return new Map(rows.map(row => [row.position, true]));
   }
 
   /**
@@ -240,11 +240,12 @@ export function createDelivery(
         throw new TaskFailure(cause);
       });
     }
-    if (kept.length === row.events.length) return markRun(position);
+    if (kept.length === row.events.length) return (await markRun(position)) && row;
     return transaction(db, async tx => {
-      const done = (await markDone(tx, [position])).get(position);
-      if (done) await keepAmong(tx, position, done, kept);
-      return done;
+      const { rowCount } = await tx.query(`update deliveries set ${done} where ${DUE}`, [chainId, queue, [position]]);
+      if (rowCount === 0) return undefined;
+      await keepAmong(tx, position, row, kept);
+      return row;
     });
   }
 

@@ -21,6 +21,13 @@ export const mutants: readonly Mutant[] = [
     caughtBy: mirror(worker, "is not moved by jobs that are doubled, forged or late"),
   },
   {
+    name: "no done mark for tasks: what is done is run again",
+    file: worker,
+    replace: "position = any($3) and state = 'sent'\"",
+    by: 'position = any($3)"',
+    caughtBy: mirror(worker, "runs a task for no delivery that is done, and its batch in order, whatever jobs come late"),
+  },
+  {
     name: "mark and effect in two transactions",
     file: worker,
     replace: '(tx, opened) => project(tx, position, opened), "read committed", opening(position))',

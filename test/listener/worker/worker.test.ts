@@ -268,6 +268,28 @@ onBothBackends("worker", kind => {
     assert.deepEqual(await rig.states("tasks"), ["1 run 1 done"]);
   });
 
+  it("runs a task for no delivery that is done, and its batch in order, whatever jobs come late", async () => {
+    const runs: number[] = [];
+    const app = meterApp(taskRoute(async ({ position }) => void runs.push(position), { batch: 2 }));
+    await open(app);
+    const chain = scriptedChain("a1").logs("a1", [added(1, 1), added(1, 2), added(1, 3)]);
+    await rig.startWorkers();
+    rig.startRelay();
+    await rig.record(chain.extend("a1"));
+    await rig.record(chain.finalize("a1"));
+    await rig.settled();
+    const queue = rig.backend.openQueue(rig.chainId, "tasks");
+    const { chainId } = rig;
+    for (let i = 0; i < 6; i++) await queue.add("run", { chainId, queue: "tasks", position: 1 + (i % 3) }, { attempts: 1 });
+    await eventually(async () => (await queue.getJobCountByTypes("waiting", "active", "delayed")) === 0);
+    assert.deepEqual(
+      runs.filter(position => position < 3),
+      [1, 2],
+    );
+    assert.deepEqual(runs.toSorted(), [1, 2, 3]);
+    assert.deepEqual(await rig.states("tasks"), ["1 run 1,2 done", "2 run 3 done"]);
+  });
+
   it("lets what is under way finish when it closes, and leaves nothing stalled", async () => {
     let release = () => {};
     const gate = new Promise<void>(resolve => {
