@@ -170,8 +170,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "events in a transaction of their own",
     file: journal,
-    replace: "await insertEvents(tx, events, { chainId, epoch, seenAt: update.seenAt });",
-    by: "await transaction(db, own => insertEvents(own, events, { chainId, epoch, seenAt: update.seenAt }));",
+    replace: "await copyRows(tx, rows, first);\n    const straight",
+    by: "await transaction(db, own => copyRows(own, rows, first));\n    const straight",
     caughtBy: mirror(journal, "commits nothing at all of an update that fails half-way"),
   },
   {
